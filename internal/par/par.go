@@ -1,0 +1,197 @@
+// Package par runs loops on all cores with a fork and join of about a microsecond.
+//
+// The Go scheduler takes tens of microseconds to bring a second thread to life,
+// longer than most kernels run. So a small pool of workers polls for the next
+// loop for a short while after each one, and only then goes to sleep.
+//
+// The caller of [Do] takes part in the work and never waits for a worker to show
+// up: chunks are claimed one by one, and whoever is free claims the next. A worker
+// that the operating system has taken off its core therefore costs nothing, unless
+// it holds a chunk at that moment; after such a stall the pool is left alone for a
+// while, so that a busy machine degrades to the speed of one core.
+package par
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Task is the body of a loop. Run works on the indices lo <= i < hi. Calls for
+// disjoint ranges run at the same time on several goroutines.
+type Task interface {
+	Run(lo, hi int)
+}
+
+// Func makes a Task of a function. The conversion of a closure allocates; code
+// that must not allocate keeps a struct with a Run method instead.
+type Func func(lo, hi int)
+
+// Run calls f.
+func (f Func) Run(lo, hi int) { f(lo, hi) }
+
+// Do runs t over [0, n), in chunks of at least grain indices, on up to GOMAXPROCS
+// goroutines, and returns when all is done. It runs t inline if the loop is one
+// chunk, if there is one processor, or if the pool is already at work: nested and
+// concurrent calls thus use one core each.
+//
+// Chunks are multiples of grain, but for the last: a grain that keeps chunks on
+// the boundaries of cache lines or panels is respected.
+func Do(n, grain int, t Task) {
+	if n <= 0 {
+		return
+	}
+	grain = max(grain, 1)
+	procs := runtime.GOMAXPROCS(0)
+	if procs == 1 || n <= grain || !shared.tryDo(n, grain, procs, t) {
+		t.Run(0, n)
+	}
+}
+
+const (
+	chunksPerWorker = 4                      // so that a late worker still finds something to do
+	idlePolls       = 1200                   // how long a worker polls before it sleeps: 50 to 100 µs
+	waitPolls       = 200                    // polls of the caller between two looks at the clock
+	patience        = 100 * time.Microsecond // a longer wait for claimed chunks is a stall
+	penalty         = 16                     // how many times the stall the pool is then left alone
+)
+
+// pool is a set of workers and the loop they work on.
+type pool struct {
+	// ticket holds the loop's number in its upper half and the number of chunks
+	// nobody has claimed yet in the lower. Chunks are claimed by compare and swap.
+	ticket atomic.Uint64
+	_      [56]byte
+	undone atomic.Int64 // chunks not finished
+	_      [56]byte
+
+	// The loop. Written by the caller before ticket, read after a claim.
+	task  Task
+	n     int
+	chunk int
+	_     [64]byte
+
+	mu       sync.Mutex // held by the caller for the whole loop
+	workers  []*worker  // guarded by mu
+	sleepers atomic.Int32
+	resume   time.Time // guarded by mu: loops run inline until then
+}
+
+type worker struct {
+	asleep atomic.Bool
+	wake   chan struct{}
+}
+
+var shared pool
+
+// tryDo reports false, having done nothing, if the loop is better run inline.
+func (p *pool) tryDo(n, grain, procs int, t Task) bool {
+	if !p.mu.TryLock() {
+		return false
+	}
+	defer p.mu.Unlock()
+	if !p.resume.IsZero() {
+		if time.Now().Before(p.resume) {
+			return false
+		}
+		p.resume = time.Time{}
+	}
+	for len(p.workers) < procs-1 {
+		w := &worker{wake: make(chan struct{}, 1)}
+		p.workers = append(p.workers, w)
+		go p.serve(w)
+	}
+
+	units := (n + grain - 1) / grain
+	perChunk := (units + chunksPerWorker*procs - 1) / (chunksPerWorker * procs)
+	p.task, p.n, p.chunk = t, n, perChunk*grain
+	chunks := (n + p.chunk - 1) / p.chunk
+	p.undone.Store(int64(chunks))
+	p.ticket.Store((p.ticket.Load()>>32+1)<<32 | uint64(chunks))
+	p.rouse(min(chunks, procs) - 1)
+	for p.claim() {
+	}
+	p.wait()
+	p.task = nil
+	return true
+}
+
+// wait polls until the chunks that workers hold are done.
+func (p *pool) wait() {
+	var start time.Time
+	for polls := 0; p.undone.Load() != 0; polls++ {
+		pause()
+		if polls%waitPolls != waitPolls-1 {
+			continue
+		}
+		if start.IsZero() {
+			start = time.Now()
+			continue
+		}
+		// The worker may be waiting for this very processor.
+		runtime.Gosched()
+	}
+	if start.IsZero() {
+		return
+	}
+	if now := time.Now(); now.Sub(start) > patience {
+		p.resume = now.Add(penalty * now.Sub(start))
+	}
+}
+
+// claim takes one chunk, if any is left, and runs it.
+func (p *pool) claim() bool {
+	for {
+		v := p.ticket.Load()
+		left := uint32(v)
+		if left == 0 {
+			return false
+		}
+		if p.ticket.CompareAndSwap(v, v-1) {
+			lo := int(left-1) * p.chunk
+			p.task.Run(lo, min(lo+p.chunk, p.n))
+			p.undone.Add(-1)
+			return true
+		}
+	}
+}
+
+// serve is the life of a worker.
+func (p *pool) serve(w *worker) {
+	for idle := 0; ; {
+		if p.claim() {
+			idle = 0
+			continue
+		}
+		if idle++; idle < idlePolls {
+			pause()
+			continue
+		}
+		w.asleep.Store(true)
+		p.sleepers.Add(1)
+		if uint32(p.ticket.Load()) != 0 && w.asleep.CompareAndSwap(true, false) {
+			p.sleepers.Add(-1) // a loop began between the last poll and here
+		} else {
+			<-w.wake
+		}
+		idle = 0
+	}
+}
+
+// rouse wakes up to count sleeping workers. The caller holds p.mu.
+func (p *pool) rouse(count int) {
+	if p.sleepers.Load() == 0 {
+		return
+	}
+	for _, w := range p.workers {
+		if count == 0 {
+			return
+		}
+		if w.asleep.CompareAndSwap(true, false) {
+			p.sleepers.Add(-1)
+			w.wake <- struct{}{}
+			count--
+		}
+	}
+}
