@@ -1,0 +1,254 @@
+package tensor
+
+import (
+	"sync"
+
+	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/par"
+)
+
+// parallelWork is the number of multiply-adds from which a product is worth
+// splitting: some 5 µs on one core.
+const parallelWork = 150_000
+
+// rowGrain is the unit in which the rows of a product are split over cores. It is
+// the height of the tallest tile of the kernels.
+const rowGrain = 12
+
+// MatMulT computes dst = src · wᵀ: with w of shape (n, k), src m×k and dst m×n,
+//
+//	dst[i][j] = Σ_p src[i][p] · w[j][p]
+//
+// which is what a linear layer does with its weight. dst must not overlap src. A
+// packed w is read in place; of one that is not, panels are packed on the way, at
+// the cost of one more pass over it. The bits of the result are the same in both
+// cases and depend neither on m nor on the number of cores. It panics with a
+// *[ShapeError] if the shapes do not fit.
+func MatMulT(dst, src Mat, w *Tensor) { matMulT("tensor.MatMulT", dst, src, w, false) }
+
+// MatMulTAdd is MatMulT with the product added to dst.
+func MatMulTAdd(dst, src Mat, w *Tensor) { matMulT("tensor.MatMulTAdd", dst, src, w, true) }
+
+func matMulT(op string, dst, src Mat, w *Tensor, add bool) {
+	n, k := w.rowsCols()
+	checkMat(op, src, src.Rows, k)
+	checkMat(op, dst, src.Rows, n)
+	p := products.Get().(*product)
+	p.dst, p.src, p.w, p.add = dst, src, w, add
+	p.n, p.k = n, k
+	p.run()
+	p.dst, p.src, p.w = Mat{}, Mat{}, nil
+	products.Put(p)
+}
+
+// Linear computes dst = src · wᵀ + bias at every position: src has width k, dst
+// width n, w shape (n, k) and bias, unless nil, n elements. See [MatMulT].
+func Linear(dst, src Seq, w *Tensor, bias []float32) {
+	n, k := w.rowsCols()
+	CheckSeq("tensor.Linear", src, -1, -1, k)
+	CheckSeq("tensor.Linear", dst, src.Batch, src.Len, n)
+	if bias != nil && len(bias) != n {
+		panic(&ShapeError{"tensor.Linear", []int{len(bias)}, []int{n}})
+	}
+	if dst.Contiguous() && src.Contiguous() {
+		linear(dst.Mat(), src.Mat(), w, bias)
+		return
+	}
+	for b := range src.Batch {
+		linear(dst.Sequence(b).Mat(), src.Sequence(b).Mat(), w, bias)
+	}
+}
+
+func linear(dst, src Mat, w *Tensor, bias []float32) {
+	MatMulT(dst, src, w)
+	if bias == nil {
+		return
+	}
+	for i := range dst.Rows {
+		row := dst.Row(i)
+		kernel.Add(row, row, bias)
+	}
+}
+
+// product is one matrix product, split over cores by the panels of the weights
+// or, where these are few, by rows.
+type product struct {
+	dst, src Mat
+	w        *Tensor
+	n, k     int
+	add      bool
+	byRows   bool
+}
+
+var products = sync.Pool{New: func() any { return new(product) }}
+
+func (p *product) run() {
+	panels := (p.n + kernel.PanelWidth - 1) / kernel.PanelWidth
+	perPanel := p.src.Rows * p.k * kernel.PanelWidth
+	p.byRows = panels < 8 && p.src.Rows >= 4*rowGrain
+	switch {
+	case p.src.Rows == 0 || p.n == 0:
+	case p.byRows:
+		perRow := p.n * p.k
+		grain := (parallelWork/max(perRow, 1)/rowGrain + 1) * rowGrain
+		par.Do(p.src.Rows, grain, p)
+	default:
+		par.Do(panels, parallelWork/max(perPanel, 1)+1, p)
+	}
+}
+
+// Run computes the rows or the panels lo to hi-1 of the product.
+func (p *product) Run(lo, hi int) {
+	if p.byRows {
+		p.part(lo, hi, 0, p.n)
+	} else {
+		p.part(0, p.src.Rows, lo*kernel.PanelWidth, min(hi*kernel.PanelWidth, p.n))
+	}
+}
+
+// part computes rows i0 to i1-1 and columns j0 to j1-1 of dst; j0 is the first
+// column of a panel.
+func (p *product) part(i0, i1, j0, j1 int) {
+	c := p.dst.Data[i0*p.dst.Stride+j0:]
+	a := p.src.Data[i0*p.src.Stride:]
+	m, n := i1-i0, j1-j0
+	w := p.w
+	if !w.packed {
+		p.partUnpacked(c, a, m, j0, j1)
+		return
+	}
+	switch w.dtype {
+	case Float32:
+		kernel.Gemm(c, p.dst.Stride, a, p.src.Stride, w.store.f32[kernel.PanelLen(j0, p.k):], m, n, p.k, p.add)
+	case BFloat16:
+		s := takeBuffer(kernel.GemmScratchLen(p.k))
+		kernel.GemmBF16(c, p.dst.Stride, a, p.src.Stride, w.store.u16[kernel.BF16PanelLen(j0, p.k):], m, n, p.k, s.data, p.add)
+		buffers.Put(s)
+	case Int8:
+		s := takeBuffer(kernel.GemmScratchLen(p.k))
+		kernel.GemmQ8(c, p.dst.Stride, a, p.src.Stride, w.store.panels[kernel.Q8PanelLen(j0, p.k):], m, n, p.k, s.data, p.add)
+		buffers.Put(s)
+	}
+}
+
+// packedAtOnce is how many rows of an unpacked weight matrix are packed at a time:
+// few enough that their panels are still in the cache when they are multiplied.
+const packedAtOnce = 4 * kernel.PanelWidth
+
+// partUnpacked is part for a weight matrix in row-major order.
+func (p *product) partUnpacked(c, a []float32, m, j0, j1 int) {
+	s := takeBuffer(kernel.PanelLen(packedAtOnce, p.k) + packedAtOnce*p.k)
+	panels, rows := s.data[:kernel.PanelLen(packedAtOnce, p.k)], s.data[kernel.PanelLen(packedAtOnce, p.k):]
+	for j := j0; j < j1; j += packedAtOnce {
+		n := min(packedAtOnce, j1-j)
+		src := rows[:n*p.k]
+		if p.w.dtype == Float32 {
+			src = p.w.store.f32[j*p.k : (j+n)*p.k]
+		} else {
+			for i := range n {
+				p.w.Row(src[i*p.k:(i+1)*p.k], j+i)
+			}
+		}
+		dst := panels[:kernel.PanelLen(n, p.k)]
+		kernel.PackPanels(dst, src, n, p.k, p.k, 1)
+		kernel.Gemm(c[j-j0:], p.dst.Stride, a, p.src.Stride, dst, m, n, p.k, p.add)
+	}
+	buffers.Put(s)
+}
+
+// buffer is temporary memory for the part of a product that one core computes.
+type buffer struct{ data []float32 }
+
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+func takeBuffer(n int) *buffer {
+	b := buffers.Get().(*buffer)
+	if len(b.data) < n {
+		b.data = aligned(n)
+	}
+	return b
+}
+
+// MatMul computes dst = src · w: with w of shape (n, k), src m×n and dst m×k,
+//
+//	dst[i][p] = Σ_j src[i][j] · w[j][p]
+//
+// the gradient of a linear layer's input. dst must not overlap src. It panics with
+// a *[ShapeError] if the shapes do not fit.
+func MatMul(dst, src Mat, w *Tensor) { matMul("tensor.MatMul", dst, src, w, false) }
+
+// MatMulAdd is MatMul with the product added to dst.
+func MatMulAdd(dst, src Mat, w *Tensor) { matMul("tensor.MatMulAdd", dst, src, w, true) }
+
+func matMul(op string, dst, src Mat, w *Tensor, add bool) {
+	n, k := w.rowsCols()
+	checkMat(op, src, src.Rows, n)
+	checkMat(op, dst, src.Rows, k)
+	g := &general{c: dst, a: src, n: k, k: n, b: w.Float32s(), rowStride: 1, colStride: k, add: add}
+	g.run()
+}
+
+// MatMulTN adds the product dyᵀ · x to dst: with dy m×n, x m×k and dst n×k,
+//
+//	dst[j][p] += Σ_i dy[i][j] · x[i][p]
+//
+// the gradient of a linear layer's weight. dst must not overlap the others. It
+// panics with a *[ShapeError] if the shapes do not fit.
+func MatMulTN(dst, dy, x Mat) {
+	checkMat("tensor.MatMulTN", x, dy.Rows, x.Cols)
+	checkMat("tensor.MatMulTN", dst, dy.Cols, x.Cols)
+	if dy.Rows == 0 {
+		return
+	}
+	t := takeBuffer(dy.Rows * dy.Cols)
+	transpose(t.data, dy)
+	a := MatOf(t.data[:dy.Rows*dy.Cols], dy.Cols, dy.Rows)
+	g := &general{c: dst, a: a, n: x.Cols, k: x.Rows, b: x.Data, rowStride: 1, colStride: x.Stride, add: true}
+	g.run()
+	buffers.Put(t)
+}
+
+// transposeBlock keeps the rows and the columns of a transposition in the cache.
+const transposeBlock = 16
+
+// transpose writes the transpose of m to dst, without gaps.
+func transpose(dst []float32, m Mat) {
+	for i0 := 0; i0 < m.Rows; i0 += transposeBlock {
+		i1 := min(i0+transposeBlock, m.Rows)
+		for j := range m.Cols {
+			for i := i0; i < i1; i++ {
+				dst[j*m.Rows+i] = m.Data[i*m.Stride+j]
+			}
+		}
+	}
+}
+
+// general is the product c (+)= a · bᵀ with an n×k matrix b in any order, packed on
+// the way.
+type general struct {
+	c, a                 Mat
+	b                    []float32
+	n, k                 int
+	rowStride, colStride int
+	add                  bool
+}
+
+func (g *general) run() {
+	panels := (g.n + kernel.PanelWidth - 1) / kernel.PanelWidth
+	if g.a.Rows == 0 || panels == 0 {
+		return
+	}
+	par.Do(panels, parallelWork/max(g.a.Rows*g.k*kernel.PanelWidth, 1)+1, g)
+}
+
+// Run computes the columns of panels lo to hi-1.
+func (g *general) Run(lo, hi int) {
+	s := takeBuffer(kernel.PanelLen(packedAtOnce, g.k))
+	for j := lo * kernel.PanelWidth; j < min(hi*kernel.PanelWidth, g.n); j += packedAtOnce {
+		n := min(packedAtOnce, min(hi*kernel.PanelWidth, g.n)-j)
+		panels := s.data[:kernel.PanelLen(n, g.k)]
+		kernel.PackPanels(panels, g.b[j*g.rowStride:], n, g.k, g.rowStride, g.colStride)
+		kernel.Gemm(g.c.Data[j:], g.c.Stride, g.a.Data, g.a.Stride, panels, g.a.Rows, n, g.k, g.add)
+	}
+	buffers.Put(s)
+}
