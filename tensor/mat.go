@@ -4,6 +4,10 @@ package tensor
 // Data[i*Stride : i*Stride+Cols]. Mixers use it for the columns of a wider matrix,
 // such as the part of a projection's output that goes one way. It is passed by
 // value.
+//
+// The rows of a Mat that is only read may overlap: with a Stride of 2*C, the rows of
+// a Mat of 4*C columns are the windows of a convolution of four taps and stride two
+// over positions C wide.
 type Mat struct {
 	Data       []float32
 	Rows, Cols int
@@ -47,12 +51,20 @@ func (m Mat) SliceRows(lo, hi int) Mat {
 
 func (m Mat) valid() bool {
 	return m.Rows >= 0 && m.Cols >= 0 && (m.Rows == 0 || m.Cols == 0 ||
-		m.Stride >= m.Cols && len(m.Data) >= (m.Rows-1)*m.Stride+m.Cols)
+		m.Stride >= 0 && len(m.Data) >= (m.Rows-1)*m.Stride+m.Cols)
 }
 
 // checkMat panics unless m is well formed and rows×cols.
 func checkMat(op string, m Mat, rows, cols int) {
-	if !m.valid() || m.Rows != rows || m.Cols != cols {
+	if m.Rows != rows || m.Cols != cols || !m.valid() {
 		panic(&ShapeError{op, []int{m.Rows, m.Cols}, []int{rows, cols}})
+	}
+}
+
+// checkDst is checkMat for a Mat to write to, whose rows must not overlap.
+func checkDst(op string, m Mat, rows, cols int) {
+	checkMat(op, m, rows, cols)
+	if rows > 1 && m.Stride < cols {
+		panic(op + ": the rows of dst overlap")
 	}
 }

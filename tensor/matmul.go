@@ -32,7 +32,7 @@ func MatMulTAdd(dst, src Mat, w *Tensor) { matMulT("tensor.MatMulTAdd", dst, src
 func matMulT(op string, dst, src Mat, w *Tensor, add bool) {
 	n, k := w.rowsCols()
 	checkMat(op, src, src.Rows, k)
-	checkMat(op, dst, src.Rows, n)
+	checkDst(op, dst, src.Rows, n)
 	p := products.Get().(*product)
 	p.dst, p.src, p.w, p.add = dst, src, w, add
 	p.n, p.k = n, k
@@ -183,7 +183,7 @@ func MatMulAdd(dst, src Mat, w *Tensor) { matMul("tensor.MatMulAdd", dst, src, w
 func matMul(op string, dst, src Mat, w *Tensor, add bool) {
 	n, k := w.rowsCols()
 	checkMat(op, src, src.Rows, n)
-	checkMat(op, dst, src.Rows, k)
+	checkDst(op, dst, src.Rows, k)
 	g := &general{c: dst, a: src, n: k, k: n, b: w.Float32s(), rowStride: 1, colStride: k, add: add}
 	g.run()
 }
@@ -196,7 +196,7 @@ func matMul(op string, dst, src Mat, w *Tensor, add bool) {
 // panics with a *[ShapeError] if the shapes do not fit.
 func MatMulTN(dst, dy, x Mat) {
 	checkMat("tensor.MatMulTN", x, dy.Rows, x.Cols)
-	checkMat("tensor.MatMulTN", dst, dy.Cols, x.Cols)
+	checkDst("tensor.MatMulTN", dst, dy.Cols, x.Cols)
 	if dy.Rows == 0 {
 		return
 	}
