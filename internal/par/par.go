@@ -54,7 +54,7 @@ const (
 	idlePolls       = 1200                   // how long a worker polls before it sleeps: 50 to 100 µs
 	waitPolls       = 200                    // polls of the caller between two looks at the clock
 	patience        = 100 * time.Microsecond // a longer wait for claimed chunks is a stall
-	penalty         = 16                     // how many times the stall the pool is then left alone
+	penalty         = 40                     // how many times the stall the pool is then left alone
 )
 
 // pool is a set of workers and the loop they work on.
