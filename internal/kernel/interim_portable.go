@@ -5,50 +5,6 @@ package kernel
 
 import "math"
 
-const PanelWidth = 32
-
-func PanelLen(n, k int) int { return (n + 31) / 32 * 32 * k }
-
-func PackPanels(dst, src []float32, n, k, rowStride, colStride int) {
-	for i := range dst[:PanelLen(n, k)] {
-		dst[i] = 0
-	}
-	for j := range n {
-		for p := range k {
-			dst[(j/32*k+p)*32+j%32] = src[j*rowStride+p*colStride]
-		}
-	}
-}
-
-func UnpackPanels(dst, src []float32, n, k, rowStride, colStride int) {
-	for j := range n {
-		for p := range k {
-			dst[j*rowStride+p*colStride] = src[(j/32*k+p)*32+j%32]
-		}
-	}
-}
-
-func PanelRow(dst, panels []float32, row, k int) {
-	for p := range k {
-		dst[p] = panels[(row/32*k+p)*32+row%32]
-	}
-}
-
-func Gemm(c []float32, ldc int, a []float32, lda int, panels []float32, m, n, k int, add bool) {
-	for i := range m {
-		for j := range n {
-			var s float32
-			for p := range k {
-				s += a[i*lda+p] * panels[(j/32*k+p)*32+j%32]
-			}
-			if add {
-				s += c[i*ldc+j]
-			}
-			c[i*ldc+j] = s
-		}
-	}
-}
-
 func BF16PanelLen(n, k int) int { return (n + 31) / 32 * 32 * ((k + 1) / 2 * 2) }
 
 func bf16At(row, p, k int) int {

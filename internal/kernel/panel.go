@@ -1,0 +1,79 @@
+package kernel
+
+import "fmt"
+
+// PanelWidth is the number of rows of a weight matrix whose elements lie next to
+// each other in a panel. As the outputs of a product belong to the rows, a panel
+// gives so many columns of the result.
+const PanelWidth = 32
+
+// PanelLen returns the number of elements of the panels of an n×k matrix.
+func PanelLen(n, k int) int { return (n + PanelWidth - 1) / PanelWidth * PanelWidth * k }
+
+// PackPanels writes the n×k matrix w[j][p] = src[j*rowStride+p*colStride] to dst as
+// panels of 32 rows, [⌈n/32⌉][k][32], the last filled with zeros. One of the strides
+// should be 1. It panics if a slice is too short.
+func PackPanels(dst, src []float32, n, k, rowStride, colStride int) {
+	checkPanels(len(dst), len(src), n, k, rowStride, colStride)
+	for j := 0; j < n; j += PanelWidth {
+		rows := min(PanelWidth, n-j)
+		panel := dst[j*k : j*k+PanelWidth*k]
+		if rows < PanelWidth {
+			clear(panel)
+		}
+		packPanel(panel, src[j*rowStride:], rows, k, rowStride, colStride)
+	}
+}
+
+// UnpackPanels is the inverse of [PackPanels]: dst[j*rowStride+p*colStride] = w[j][p].
+func UnpackPanels(dst, src []float32, n, k, rowStride, colStride int) {
+	checkPanels(len(src), len(dst), n, k, rowStride, colStride)
+	for j := 0; j < n; j += PanelWidth {
+		rows := min(PanelWidth, n-j)
+		panel := src[j*k : j*k+PanelWidth*k]
+		for p := range k {
+			out := dst[j*rowStride+p*colStride:]
+			for i, v := range panel[p*PanelWidth : p*PanelWidth+rows] {
+				out[i*rowStride] = v
+			}
+		}
+	}
+}
+
+// PanelRow writes row row of the matrix of k columns in panels to dst.
+func PanelRow(dst, panels []float32, row, k int) {
+	column := panels[row/PanelWidth*PanelWidth*k+row%PanelWidth:]
+	for p := range dst[:k] {
+		dst[p] = column[p*PanelWidth]
+	}
+}
+
+func checkPanels(packed, plain, n, k, rowStride, colStride int) {
+	if packed < PanelLen(n, k) || n > 0 && k > 0 && plain < (n-1)*rowStride+(k-1)*colStride+1 {
+		panic(fmt.Sprintf("kernel: panels of %d elements for %d×%d of %d with strides %d, %d", packed, n, k, plain, rowStride, colStride))
+	}
+}
+
+// packPanelGeneric packs up to 32 rows. It walks through blocks of rows and columns
+// that stay in the cache, whatever the strides are.
+func packPanelGeneric(panel, src []float32, rows, k, rowStride, colStride int) {
+	if rowStride == 1 {
+		for p := range k {
+			copy(panel[p*PanelWidth:p*PanelWidth+rows], src[p*colStride:])
+		}
+		return
+	}
+	const block = 16
+	for p0 := 0; p0 < k; p0 += block {
+		p1 := min(p0+block, k)
+		for i := range rows {
+			for p := p0; p < p1; p++ {
+				panel[p*PanelWidth+i] = src[i*rowStride+p*colStride]
+			}
+		}
+	}
+}
+
+func packPanel(panel, src []float32, rows, k, rowStride, colStride int) {
+	packPanelGeneric(panel, src, rows, k, rowStride, colStride)
+}
