@@ -1,0 +1,107 @@
+package nn
+
+import (
+	"iter"
+	"math"
+
+	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/tensor"
+)
+
+// An RMSNorm scales every vector x of n elements to a root mean square of one, and
+// by a weight w (arXiv:1910.07467):
+//
+//	y = w · x / √(mean(x²) + Eps)
+//
+// or, if Outside is set,
+//
+//	y = w · x / (√mean(x²) + Eps)
+//
+// as StripedHyena has it. The two differ where x is small.
+//
+// Weight, of shape (n), is called "weight". It may be nil, for a norm without one,
+// as FalconMamba uses it.
+type RMSNorm struct {
+	Weight  *tensor.Tensor
+	Eps     float32
+	Outside bool
+	dim     int
+}
+
+// NewRMSNorm returns an RMSNorm of vectors of dim elements with a weight of ones.
+// It panics with a *tensor.ShapeError if dim is negative.
+func NewRMSNorm(dim int, eps float32) *RMSNorm {
+	n := &RMSNorm{Weight: tensor.New(dim), Eps: eps, dim: dim}
+	Fill(n.Weight, 1)
+	return n
+}
+
+// Dim returns the width: that of the weight or, without one, that given to NewRMSNorm.
+func (n *RMSNorm) Dim() int {
+	if n.Weight != nil {
+		return n.Weight.Len()
+	}
+	return n.dim
+}
+
+// Mix normalises every vector.
+func (n *RMSNorm) Mix(dst, src tensor.Seq) {
+	tensor.CheckMix("nn.RMSNorm.Mix", dst, src, n.Dim())
+	overRows(n, dst, src)
+}
+
+func (n *RMSNorm) rows(dst, src tensor.Mat) {
+	w := data(n.Weight)
+	for i := range src.Rows {
+		if n.Outside {
+			kernel.RMSNormOutside(dst.Row(i), src.Row(i), w, n.Eps)
+		} else {
+			kernel.RMSNorm(dst.Row(i), src.Row(i), w, n.Eps)
+		}
+	}
+}
+
+// Params yields the weight, if there is one.
+func (n *RMSNorm) Params() iter.Seq2[string, *tensor.Tensor] {
+	return yieldParams(named{"weight", n.Weight})
+}
+
+// NewStream returns a stream, which carries no state.
+func (n *RMSNorm) NewStream(batch int) (seqmix.Stream, error) {
+	return seqmix.NewStatelessStream(n, batch, "nn.RMSNorm"), nil
+}
+
+// Record is Mix that keeps what Backward needs.
+func (n *RMSNorm) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
+	tensor.CheckMix("nn.RMSNorm.Record", dst, src, n.Dim())
+	return record(n, dst, src)
+}
+
+// Backward computes, from the gradient ddst of a loss with respect to the result of
+// Mix on src, the gradient dsrc with respect to src, and adds that with respect to
+// the weight to grads. dsrc may be ddst.
+func (n *RMSNorm) Backward(dsrc, ddst, src tensor.Seq, grads seqmix.Grads) {
+	checkBackward("nn.RMSNorm.Backward", dsrc, ddst, src, n.Dim())
+	normBackward(n, dsrc, ddst, src, n.Weight, nil, grads)
+}
+
+// normalise writes x without its scale to unit.
+func (n *RMSNorm) normalise(unit, x []float32) (scale, slope float32) {
+	meanSquare := float64(kernel.SumSquares(x)) / float64(len(x))
+	slope = 1
+	if n.Outside {
+		rms := math.Sqrt(meanSquare)
+		scale = float32(1 / (rms + float64(n.Eps)))
+		slope = float32((rms + float64(n.Eps)) / rms)
+		if rms == 0 {
+			slope = 0
+		}
+	} else {
+		scale = float32(1 / math.Sqrt(meanSquare+float64(n.Eps)))
+	}
+	kernel.Scale(unit, scale, x)
+	return scale, slope
+}
+
+func (n *RMSNorm) centred() bool { return false }
