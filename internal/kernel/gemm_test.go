@@ -210,3 +210,20 @@ func BenchmarkGemm(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRead reports what one core reads from memory.
+func BenchmarkRead(b *testing.B) {
+	for _, mb := range []int{1, 8, 150, 1000} {
+		b.Run(fmt.Sprintf("%dMB", mb), func(b *testing.B) {
+			cputest.BenchEachTier(b, func(b *testing.B) {
+				x := random(1<<18, 1)
+				x = slices.Repeat(x, mb)
+				var best float64
+				for b.Loop() {
+					best = max(best, PeakRead(x))
+				}
+				b.ReportMetric(best, "GB/s")
+			})
+		})
+	}
+}

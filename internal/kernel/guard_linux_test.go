@@ -26,3 +26,17 @@ func guardedFloats(t testing.TB, n int) []float32 {
 	}
 	return unsafe.Slice((*float32)(unsafe.Pointer(&mem[size-4*n])), n)
 }
+
+// moveTo copies the panels to the end of mem.
+func (w narrow) moveTo(mem []float32) narrow {
+	bytes := unsafe.Slice((*byte)(unsafe.Pointer(&mem[0])), 4*len(mem))
+	if w.u16 != nil {
+		all := unsafe.Slice((*uint16)(unsafe.Pointer(&mem[0])), 2*len(mem))
+		dst := all[len(all)-len(w.u16):]
+		copy(dst, w.u16)
+		return narrow{u16: dst}
+	}
+	dst := bytes[len(bytes)-len(w.u8):]
+	copy(dst, w.u8)
+	return narrow{u8: dst}
+}

@@ -1,0 +1,252 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/seqmix/seqmix/internal/cpu"
+	"github.com/seqmix/seqmix/internal/cpu/cputest"
+)
+
+// narrowMatrix is an n×k matrix in one of the narrow formats, and the same numbers
+// in float32.
+type narrowMatrix struct {
+	wide   []float32 // panels
+	panels narrow
+	n, k   int
+}
+
+func bf16Matrix(n, k int) narrowMatrix {
+	u := make([]uint16, n*k)
+	Float32ToBF16(u, random(n*k, 5))
+	w, p := make([]float32, n*k), make([]uint16, BF16PanelLen(n, k))
+	BF16ToFloat32(w, u)
+	PackBF16Panels(p, u, n, k)
+	return narrowMatrix{packed(w, n, k), narrow{u16: p}, n, k}
+}
+
+func q8Matrix(n, k int) narrowMatrix {
+	blocks := (k + QuantBlock - 1) / QuantBlock
+	q, scales := make([]int8, n*k), make([]float32, n*blocks)
+	QuantizeQ8(q, scales, random(n*k, 5), n, k)
+	w, p := make([]float32, n*k), make([]byte, Q8PanelLen(n, k))
+	for i := range w {
+		w[i] = float32(q[i]) * scales[i/k*blocks+i%k/QuantBlock]
+	}
+	PackQ8Panels(p, q, scales, n, k)
+	return narrowMatrix{packed(w, n, k), narrow{u8: p}, n, k}
+}
+
+func (w narrowMatrix) gemm(c []float32, ldc int, a []float32, lda, m int, scratch []float32, add bool) {
+	if w.panels.u16 != nil {
+		GemmBF16(c, ldc, a, lda, w.panels.u16, m, w.n, w.k, scratch, add)
+	} else {
+		GemmQ8(c, ldc, a, lda, w.panels.u8, m, w.n, w.k, scratch, add)
+	}
+}
+
+var narrowFormats = []struct {
+	name string
+	make func(n, k int) narrowMatrix
+}{{"bfloat16", bf16Matrix}, {"int8", q8Matrix}}
+
+// TestGemmNarrow compares with the float32 product of the widened weights, to the
+// bit, for one row and for several.
+func TestGemmNarrow(t *testing.T) {
+	for _, f := range narrowFormats {
+		t.Run(f.name, func(t *testing.T) {
+			for _, s := range [][2]int{{1, 1}, {31, 2}, {32, 31}, {33, 32}, {40, 33}, {64, 65}, {70, 200}, {100, 1024}, {33, 1025}, {65, 1600}, {5, 0}} {
+				w := f.make(s[0], s[1])
+				cputest.ForEachTier(t, func(t *testing.T) {
+					for _, m := range []int{0, 1, 2, 14} {
+						for _, add := range []bool{false, true} {
+							testGemmNarrow(t, w, m, add)
+						}
+					}
+				})
+			}
+		})
+	}
+}
+
+func testGemmNarrow(t *testing.T, w narrowMatrix, m int, add bool) {
+	t.Helper()
+	a := random(m*w.k, 1)
+	want, got := random(m*w.n+1, 2), random(m*w.n+1, 2)
+	Gemm(want, w.n, a, w.k, w.wide, m, w.n, w.k, add)
+	w.gemm(got, w.n, a, w.k, m, make([]float32, GemmScratchLen(w.k)), add)
+	if !slices.Equal(want, got) {
+		t.Fatalf("%d×%d×%d add=%v: differs from the product of the widened weights", m, w.n, w.k, add)
+	}
+}
+
+func TestGemmNarrowGuard(t *testing.T) {
+	for _, f := range narrowFormats {
+		for _, s := range [][2]int{{32, 33}, {7, 5}, {64, 64}} {
+			w := f.make(s[0], s[1])
+			a, c := guardedFloats(t, w.k), guardedFloats(t, w.n)
+			panels := guardedFloats(t, (2*len(w.panels.u16)+len(w.panels.u8)+3)/4)
+			w.panels = w.panels.moveTo(panels)
+			cputest.ForEachTier(t, func(t *testing.T) {
+				w.gemm(c, w.n, a, w.k, 1, nil, true)
+			})
+		}
+	}
+}
+
+func TestNarrowRoundTrip(t *testing.T) {
+	const n, k = 45, 70
+	u, back := make([]uint16, n*k), make([]uint16, n*k)
+	Float32ToBF16(u, random(n*k, 5))
+	p := make([]uint16, BF16PanelLen(n, k))
+	PackBF16Panels(p, u, n, k)
+	UnpackBF16Panels(back, p, n, k)
+	if !slices.Equal(u, back) {
+		t.Error("bfloat16 panels do not unpack to what was packed")
+	}
+	q, scales := make([]int8, n*k), make([]float32, n*3)
+	QuantizeQ8(q, scales, random(n*k, 5), n, k)
+	p8 := make([]byte, Q8PanelLen(n, k))
+	PackQ8Panels(p8, q, scales, n, k)
+	q2, scales2 := make([]int8, n*k), make([]float32, n*3)
+	UnpackQ8Panels(q2, scales2, p8, n, k)
+	if !slices.Equal(q, q2) || !slices.Equal(scales, scales2) {
+		t.Error("int8 panels do not unpack to what was packed")
+	}
+	row, row8 := make([]float32, k), make([]float32, k)
+	for j := range n {
+		BF16PanelRow(row, p, j, k)
+		Q8PanelRow(row8, p8, j, k)
+		for i := range k {
+			if want := math.Float32frombits(uint32(u[j*k+i]) << 16); row[i] != want {
+				t.Fatalf("bfloat16 row %d: element %d is %v, want %v", j, i, row[i], want)
+			}
+			if want := float32(q[j*k+i]) * scales[j*3+i/32]; row8[i] != want {
+				t.Fatalf("int8 row %d: element %d is %v, want %v", j, i, row8[i], want)
+			}
+		}
+	}
+}
+
+func TestQuantizeQ8(t *testing.T) {
+	w := random(40, 1)
+	w[3] = -9
+	q, s := make([]int8, 40), make([]float32, 2)
+	QuantizeQ8(q, s, w, 1, 40)
+	for i, v := range w {
+		if d := math.Abs(float64(q[i])*float64(s[i/32]) - float64(v)); d > float64(s[i/32])*0.500001 {
+			t.Errorf("%v became %d·%v", v, q[i], s[i/32])
+		}
+	}
+	if q[3] != -127 {
+		t.Errorf("the largest magnitude became %d", q[3])
+	}
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	for _, bad := range []float32{inf, -inf, nan} {
+		w[5] = bad
+		QuantizeQ8(q, s, w, 1, 40)
+		if s[0] == s[0] || q[0] == 0 {
+			t.Errorf("a block with %v has scale %v", bad, s[0])
+		}
+		if s[1] != s[1] {
+			t.Errorf("%v reached the next block", bad)
+		}
+	}
+}
+
+func TestHalves(t *testing.T) {
+	all := make([]uint16, 1<<16)
+	for i := range all {
+		all[i] = uint16(i)
+	}
+	wide, back := make([]float32, len(all)), make([]uint16, len(all))
+	F16ToFloat32(wide, all)
+	for i, v := range wide {
+		if want := halfValue(uint16(i)); float64(v) != want && !(math.IsNaN(want) && v != v) {
+			t.Fatalf("binary16 %04x widens to %v, want %v", i, v, want)
+		}
+	}
+	Float32ToF16(back, wide)
+	for i := range all {
+		if back[i] != all[i] && wide[i] == wide[i] {
+			t.Fatalf("binary16 %04x comes back as %04x", i, back[i])
+		}
+	}
+	BF16ToFloat32(wide, all)
+	Float32ToBF16(back, wide)
+	for i := range all {
+		if back[i] != all[i] && wide[i] == wide[i] {
+			t.Fatalf("bfloat16 %04x comes back as %04x", i, back[i])
+		}
+	}
+	for _, c := range []struct {
+		in        float32
+		f16, bf16 uint16
+	}{
+		{1 + 1.0/2048, 0x3c00, 0x3f80}, {1 + 3.0/2048, 0x3c02, 0x3f80}, {65519, 0x7bff, 0x4780}, {65520, 0x7c00, 0x4780},
+		{1e-8, 0, 0x322c}, {math.MaxFloat32, 0x7c00, 0x7f80}, {1.00390625, 0x3c04, 0x3f80}, {1.01171875, 0x3c0c, 0x3f82},
+	} {
+		Float32ToF16(back, []float32{c.in})
+		if back[0] != c.f16 {
+			t.Errorf("%v rounds to binary16 %04x, want %04x", c.in, back[0], c.f16)
+		}
+		Float32ToBF16(back, []float32{c.in})
+		if back[0] != c.bf16 {
+			t.Errorf("%v rounds to bfloat16 %04x, want %04x", c.in, back[0], c.bf16)
+		}
+	}
+	// A NaN whose payload is in the low bits must not become an infinity.
+	nan := []float32{math.Float32frombits(0x7f800001)}
+	Float32ToF16(back, nan)
+	Float32ToBF16(back[1:], nan)
+	F16ToFloat32(wide, back[:1])
+	BF16ToFloat32(wide[1:], back[1:2])
+	if wide[0] == wide[0] || wide[1] == wide[1] {
+		t.Errorf("NaN became %v and %v", wide[0], wide[1])
+	}
+}
+
+// halfValue is the value of a binary16 number by its definition.
+func halfValue(h uint16) float64 {
+	sign := 1 - 2*float64(h>>15)
+	e, f := int(h>>10&31), float64(h&1023)
+	switch {
+	case e == 31 && f != 0:
+		return math.NaN()
+	case e == 31:
+		return math.Inf(int(sign))
+	case e == 0:
+		return sign * f * 0x1p-24
+	}
+	return sign * (1 + f/1024) * math.Ldexp(1, e-15)
+}
+
+// BenchmarkGemv multiplies one row by weights that come from memory, in turn with
+// reading as many bytes.
+func BenchmarkGemv(b *testing.B) {
+	const n, k = 50304, 768
+	a, c := random(k, 1), make([]float32, n)
+	floats := packed(random(n*k, 2), n, k)
+	bf16, q8 := bf16Matrix(n, k), q8Matrix(n, k)
+	other := slices.Repeat(random(1<<20, 3), 100) // written to, or it would be one page of zeros
+	for _, bm := range []struct {
+		name  string
+		bytes int
+		f     func()
+	}{
+		{"float32", 4 * len(floats), func() { Gemm(c, n, a, k, floats, 1, n, k, false) }},
+		{"bfloat16", 2 * len(bf16.panels.u16), func() { bf16.gemm(c, n, a, k, 1, nil, false) }},
+		{"int8", len(q8.panels.u8), func() { q8.gemm(c, n, a, k, 1, nil, false) }},
+	} {
+		b.Run(fmt.Sprintf("%s/1x%dx%d", bm.name, n, k), func(b *testing.B) {
+			cputest.BenchEachTier(b, func(b *testing.B) {
+				if cpu.Active() == cpu.TierGeneric {
+					b.Skip("no limit to compare with")
+				}
+				benchShare(b, float64(bm.bytes), func() float64 { return PeakRead(other) }, "GB/s", bm.f)
+			})
+		})
+	}
+}

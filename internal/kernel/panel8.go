@@ -1,0 +1,112 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// QuantBlock is the number of neighbouring elements along k that share a scale.
+const QuantBlock = 32
+
+// An int8 panel is a sequence of blocks, each of 32 values of k by 32 rows of the
+// matrix and then the 32 scales of these rows as float32:
+//
+//	[⌈n/32⌉][⌈k/32⌉]{[32 k][32 n]int8, [32 n]float32}
+const (
+	q8Numbers = QuantBlock * PanelWidth
+	q8Bytes   = q8Numbers + 4*PanelWidth
+)
+
+// Q8PanelLen returns the number of bytes of the int8 panels of an n×k matrix.
+func Q8PanelLen(n, k int) int {
+	return (n + PanelWidth - 1) / PanelWidth * ((k + QuantBlock - 1) / QuantBlock) * q8Bytes
+}
+
+// q8Block returns the block of panels that holds w[row][p].
+func q8Block(panels []byte, row, p, k int) []byte {
+	i := (row/PanelWidth*((k+QuantBlock-1)/QuantBlock) + p/QuantBlock) * q8Bytes
+	return panels[i : i+q8Bytes]
+}
+
+func q8Scale(block []byte, column int) float32 {
+	return math.Float32frombits(binary.LittleEndian.Uint32(block[q8Numbers+4*column:]))
+}
+
+// PackQ8Panels writes the n×k matrix q with the scales of its blocks, n rows of
+// ⌈k/32⌉, to dst as panels. It panics if a slice is too short.
+func PackQ8Panels(dst []byte, q []int8, scales []float32, n, k int) {
+	checkPacked("int8", len(dst), Q8PanelLen(n, k), len(q), n*k)
+	clear(dst[:Q8PanelLen(n, k)])
+	blocks := (k + QuantBlock - 1) / QuantBlock
+	for j := range n {
+		column := j % PanelWidth
+		for b := range blocks {
+			block := q8Block(dst, j, b*QuantBlock, k)
+			binary.LittleEndian.PutUint32(block[q8Numbers+4*column:], math.Float32bits(scales[j*blocks+b]))
+			for i, v := range q[j*k+b*QuantBlock : j*k+min((b+1)*QuantBlock, k)] {
+				block[i*PanelWidth+column] = byte(v)
+			}
+		}
+	}
+}
+
+// UnpackQ8Panels is the inverse of [PackQ8Panels].
+func UnpackQ8Panels(q []int8, scales []float32, panels []byte, n, k int) {
+	checkPacked("int8", len(panels), Q8PanelLen(n, k), len(q), n*k)
+	blocks := (k + QuantBlock - 1) / QuantBlock
+	for j := range n {
+		column := j % PanelWidth
+		for b := range blocks {
+			block := q8Block(panels, j, b*QuantBlock, k)
+			scales[j*blocks+b] = q8Scale(block, column)
+			out := q[j*k+b*QuantBlock : j*k+min((b+1)*QuantBlock, k)]
+			for i := range out {
+				out[i] = int8(block[i*PanelWidth+column])
+			}
+		}
+	}
+}
+
+// Q8PanelRow writes row row of the matrix of k columns in panels to dst.
+func Q8PanelRow(dst []float32, panels []byte, row, k int) {
+	column := row % PanelWidth
+	for p := range dst[:k] {
+		block := q8Block(panels, row, p, k)
+		dst[p] = float32(int8(block[p%QuantBlock*PanelWidth+column])) * q8Scale(block, column)
+	}
+}
+
+// QuantizeQ8 rounds the n×k matrix w to blocks of int8. The scale of a block is its
+// largest magnitude over 127, so that the error of an element is at most half a
+// scale. Blocks of zeros have scale 0. An infinity or NaN makes its block NaN.
+func QuantizeQ8(q []int8, scales []float32, w []float32, n, k int) {
+	blocks := (k + QuantBlock - 1) / QuantBlock
+	for j := range n {
+		for b := range blocks {
+			lo, hi := j*k+b*QuantBlock, j*k+min((b+1)*QuantBlock, k)
+			scales[j*blocks+b] = quantizeBlock(q[lo:hi], w[lo:hi])
+		}
+	}
+}
+
+func quantizeBlock(q []int8, w []float32) (scale float32) {
+	var largest float32
+	for _, v := range w {
+		largest = max(largest, v, -v)
+	}
+	if largest == 0 {
+		clear(q)
+		return 0
+	}
+	scale = largest / 127
+	if !(scale <= math.MaxFloat32) { // NaN or infinite
+		for i := range q {
+			q[i] = 1
+		}
+		return float32(math.NaN())
+	}
+	for i, v := range w {
+		q[i] = int8(max(-127, min(127, math.RoundToEven(float64(v)/float64(scale)))))
+	}
+	return scale
+}
