@@ -89,9 +89,8 @@ func appendPickle(b []byte, v any) []byte {
 		}
 		return append(b, opNewFalse)
 	case int:
-		if v == int(int32(v)) {
-			return le.AppendUint32(append(b, opBinInt), uint32(v))
-		}
+		return le.AppendUint32(append(b, opBinInt), uint32(v))
+	case int64:
 		return le.AppendUint64(append(b, opLong1, 8), uint64(v))
 	case float64:
 		return binary.BigEndian.AppendUint64(append(b, opBinFloat), math.Float64bits(v))
