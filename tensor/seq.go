@@ -122,16 +122,19 @@ func CheckMix(op string, dst, src Seq, dim int) {
 // CheckSeq panics with a *[ShapeError] unless s is well formed and has the given
 // shape. Negative numbers stand for any.
 func CheckSeq(op string, s Seq, batch, length, dim int) {
+	if s.valid() && fits(s.Batch, batch) && fits(s.Len, length) && fits(s.Dim, dim) {
+		return
+	}
 	want := []int{batch, length, dim}
 	for i, d := range s.dims() {
 		if want[i] < 0 {
 			want[i] = d
 		}
 	}
-	if !s.valid() || s.Batch != want[0] || s.Len != want[1] || s.Dim != want[2] {
-		panic(&ShapeError{op, s.dims(), want})
-	}
+	panic(&ShapeError{op, s.dims(), want})
 }
+
+func fits(got, want int) bool { return want < 0 || got == want }
 
 // SameMemory reports whether s and t describe the same elements in the same places.
 func (s Seq) SameMemory(t Seq) bool {
