@@ -11,17 +11,17 @@ import (
 // its own, as norms, linear layers and MLPs do: it carries nothing from call to
 // call. kind names the mixer in saved states, as in "nn.RMSNorm".
 func NewStatelessStream(m Mixer, batch int, kind string) Stream {
-	return &statelessStream{m, batch, kind}
+	return &statelessStream{m, batch, kind, kind + " stream"}
 }
 
 type statelessStream struct {
-	mixer Mixer
-	batch int
-	kind  string
+	mixer    Mixer
+	batch    int
+	kind, op string
 }
 
 func (s *statelessStream) Mix(dst, src tensor.Seq) {
-	tensor.CheckSeq(s.kind+" stream", src, s.batch, -1, -1)
+	tensor.CheckSeq(s.op, src, s.batch, -1, -1)
 	s.mixer.Mix(dst, src)
 }
 
