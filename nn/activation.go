@@ -147,7 +147,18 @@ func (a Activation) Gate(dst, value, gate []float32) {
 	case Identity:
 		kernel.Mul(dst, value, gate)
 	default:
-		panic("nn: " + a.String())
+		gateInPieces(a, dst, value, gate)
+	}
+}
+
+// gateInPieces computes a(gate) in a small buffer, so that dst may be value.
+func gateInPieces(a Activation, dst, value, gate []float32) {
+	var buffer [256]float32
+	for len(gate) > 0 {
+		n := min(len(gate), len(buffer))
+		a.Apply(buffer[:n], gate[:n])
+		kernel.Mul(dst[:n], value[:n], buffer[:n])
+		dst, value, gate = dst[n:], value[n:], gate[n:]
 	}
 }
 

@@ -21,19 +21,19 @@ func mix(layer scratchMixer, dst, src tensor.Seq) {
 
 // newStream returns a stateless stream with temporary memory of its own.
 func newStream(layer scratchMixer, batch int, kind string) seqmix.Stream {
-	return &scratchStream{Stream: seqmix.NewStatelessStream(layer, batch, kind), layer: layer, batch: batch, kind: kind}
+	return &scratchStream{Stream: seqmix.NewStatelessStream(layer, batch, kind), layer: layer, batch: batch, kind: kind, op: kind + " stream"}
 }
 
 type scratchStream struct {
 	seqmix.Stream
-	layer   scratchMixer
-	batch   int
-	kind    string
-	scratch tensor.Scratch
+	layer    scratchMixer
+	batch    int
+	kind, op string
+	scratch  tensor.Scratch
 }
 
 func (s *scratchStream) Mix(dst, src tensor.Seq) {
-	tensor.CheckSeq(s.kind+" stream", src, s.batch, -1, -1)
+	tensor.CheckSeq(s.op, src, s.batch, -1, -1)
 	s.scratch.Reset()
 	s.layer.mix(dst, src, &s.scratch)
 }
