@@ -1,0 +1,3 @@
+package kernel
+
+func scanBlocks(p *scanTile) { scanBlocksGeneric(p) }
