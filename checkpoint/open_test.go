@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -173,6 +174,14 @@ func TestMetadataOfShards(t *testing.T) {
 	}
 }
 
+// faultsHaveAddress reports whether reading the end of memory that is gone panics
+// with the address.
+func faultsHaveAddress(gone []byte) (ok bool) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() { _, ok = recover().(interface{ Addr() uintptr }) }()
+	return gone[len(gone)-1] == 0
+}
+
 // TestFileShrinks reads tensors of a file that is cut off while it is open.
 func TestFileShrinks(t *testing.T) {
 	if runtime.GOOS != "linux" {
@@ -190,6 +199,9 @@ func TestFileShrinks(t *testing.T) {
 		defer f.Close()
 		if err := os.Truncate(path, 8192); err != nil {
 			t.Fatal(err)
+		}
+		if !faultsHaveAddress(f.maps[0].data) {
+			t.Skip("the system does not say where a fault was, as some emulators do not")
 		}
 		e, _ := f.Lookup("w")
 		wantError(t, e.ReadFloat32s(make([]float32, n), 0), "has changed")

@@ -278,11 +278,11 @@ func strided(u *unpickler, args Tuple, d DType) (any, error) {
 	}
 	shape, err := dims(args[2])
 	if err != nil {
-		return nil, fmt.Errorf("the shape %w", err)
+		return nil, fmt.Errorf("shape: %w", err)
 	}
 	strides, err := dims(args[3])
 	if err != nil {
-		return nil, fmt.Errorf("the strides %w", err)
+		return nil, fmt.Errorf("strides: %w", err)
 	}
 	if err := u.charge(4 * len(shape)); err != nil {
 		return nil, err
@@ -292,18 +292,19 @@ func strided(u *unpickler, args Tuple, d DType) (any, error) {
 
 // dims returns a tuple of ints that are not negative.
 func dims(v any) ([]int, error) {
+	want := fmt.Sprintf("want a tuple of at most %d ints from 0 to %d", maxRank, maxInt)
 	t, ok := v.(Tuple)
 	if !ok {
-		return nil, fmt.Errorf("are %s, want a tuple", kind(v))
+		return nil, fmt.Errorf("is %s, %s", kind(v), want)
 	}
 	if len(t) > maxRank {
-		return nil, fmt.Errorf("have %d numbers, want at most %d", len(t), maxRank)
+		return nil, fmt.Errorf("has %d numbers, %s", len(t), want)
 	}
 	d := make([]int, len(t))
 	for i := range t {
 		n, ok := t[i].(int64)
 		if !ok || n < 0 || uint64(n) > maxInt {
-			return nil, fmt.Errorf("contain %v, want ints from 0 to %d", printable(t[i]), maxInt)
+			return nil, fmt.Errorf("has %v in it, %s", printable(t[i]), want)
 		}
 		d[i] = int(n)
 	}

@@ -126,6 +126,7 @@ func TestTorchValues(t *testing.T) {
 		"ordered", pyReduce{"collections OrderedDict", pyTuple{[]any{pyTuple{"k", 1}, []any{"l", 2}}}},
 		"set", pyReduce{"__builtin__ set", pyTuple{[]any{1, 2}}}, "complex", pyReduce{"builtins complex", pyTuple{1.0, -2.0}},
 		"latin", pyReduce{"_codecs encode", pyTuple{"\u00ffa", "latin1"}}, "dtype", pyGlobal("torch bfloat16"),
+		"array", pyReduce{"builtins bytearray", pyTuple{[]byte("ab")}}, "nothing", pyReduce{"__builtin__ bytes", pyTuple{}}, "frozen", pyReduce{"builtins frozenset", pyTuple{pyTuple{1}}},
 		"device", pyReduce{"torch device", pyTuple{"cuda", 0}}, "file", pyRaw(append(appendPickle(nil, pyGlobal("_io BytesIO")), ")\x81(K\x01K\x02tb"...)),
 		"inert", pyRaw(append(appendPickle(nil, pyReduce{"omegaconf.DictConfig new", pyTuple{7}}), "(K\x01K\x02u"...)), "class", pyGlobal("typing Any"),
 	}, nil, "omegaconf.DictConfig.new", "typing.Any")
@@ -136,7 +137,7 @@ func TestTorchValues(t *testing.T) {
 	want := map[string]string{
 		"none": "<nil>", "yes": "true", "no": "false", "int": "-3", "big": "1099511627776", "float": "0.5", "text": "é", "bytes": "[1 2]",
 		"huge": "18446744073709551616", "negative": "-256", "zero": "0", "list": "&{[1 x]}", "tuple": "[1 2 3]", "size": "[4 5]",
-		"set": "&{[1 2]}", "complex": "(1-2i)", "latin": "[255 97]", "dtype": "BF16", "device": "&{torch.device [cuda 0] <nil> []}",
+		"set": "&{[1 2]}", "complex": "(1-2i)", "array": "[97 98]", "nothing": "[]", "frozen": "&{[1]}", "latin": "[255 97]", "dtype": "BF16", "device": "&{torch.device [cuda 0] <nil> []}",
 		"file": "&{_io.BytesIO [] [1 2] []}", "inert": "&{omegaconf.DictConfig.new [7] <nil> [1 2]}", "class": "typing.Any",
 	}
 	for key, value := range d.All() {
@@ -293,9 +294,9 @@ func TestTorchHostile(t *testing.T) {
 		{"offset negative", tensor("FloatStorage", "0", 4, -1, pyTuple{2}, pyTuple{1}), []string{"reach beyond"}},
 		{"shape negative", tensor("FloatStorage", "0", 4, 0, pyTuple{-1}, pyTuple{1}), []string{"shape", "-1"}},
 		{"stride negative", tensor("FloatStorage", "0", 4, 3, pyTuple{2}, pyTuple{-1}), []string{"strides", "-1"}},
-		{"shape overflows", tensor("FloatStorage", "0", 4, 0, pyTuple{int64(1) << 32, int64(1) << 32}, pyTuple{0, 0}), []string{"more elements than"}},
-		{"stride overflows", tensor("FloatStorage", "0", 4, 0, pyTuple{5, 5}, pyTuple{int64(1) << 62, int64(1) << 62}), []string{"reach beyond"}},
-		{"expanded to 2^40", tensor("FloatStorage", "0", 4, 0, pyTuple{int64(1) << 40}, pyTuple{0}), []string{"make 1099511627776 elements"}},
+		{"shape overflows", tensor("FloatStorage", "0", 4, 0, pyTuple{int64(1) << 32, int64(1) << 32}, pyTuple{0, 0}), []string{"shape"}},
+		{"stride overflows", tensor("FloatStorage", "0", 4, 0, pyTuple{5, 5}, pyTuple{int64(1) << 62, int64(1) << 62}), []string{"strides", "4611686018427387904"}},
+		{"expanded to 2^40", tensor("FloatStorage", "0", 4, 0, pyTuple{int64(1) << 40}, pyTuple{0}), []string{"1099511627776"}},
 		{"shape and strides differ", tensor("FloatStorage", "0", 4, 0, pyTuple{2, 2}, pyTuple{1}), []string{"differ in length"}},
 		{"many dimensions", tensor("FloatStorage", "0", 4, 0, wide, wide), []string{"65 numbers"}},
 		{"shape of strings", tensor("FloatStorage", "0", 4, 0, pyTuple{"4"}, pyTuple{1}), []string{"shape", "a str"}},
@@ -332,6 +333,18 @@ func TestTorchHostile(t *testing.T) {
 		{"string that is not UTF-8", pyRaw("X\x01\x00\x00\x00\xff"), []string{"UTF-8"}},
 		{"encoding", pyReduce{"_codecs encode", pyTuple{"x", "rot13"}}, []string{"latin1"}},
 		{"latin1 of more", pyReduce{"_codecs encode", pyTuple{"\u0100", "latin1"}}, []string{"latin1"}},
+		{"set of a number", pyReduce{"builtins set", pyTuple{1}}, []string{"builtins.set", "a list"}},
+		{"set of two", pyReduce{"builtins set", pyTuple{pyTuple{}, pyTuple{}}}, []string{"builtins.set", "a list"}},
+		{"dict of a dict", pyReduce{"collections OrderedDict", pyTuple{pyDict{}}}, []string{"OrderedDict", "list of pairs"}},
+		{"dict of threes", pyReduce{"collections OrderedDict", pyTuple{[]any{pyTuple{1, 2, 3}}}}, []string{"OrderedDict", "list of pairs"}},
+		{"complex of ints", pyReduce{"builtins complex", pyTuple{1, 2}}, []string{"builtins.complex", "floats"}},
+		{"bytes of a number", pyReduce{"builtins bytes", pyTuple{1000000000}}, []string{"builtins.bytes"}},
+		{"size of a number", pyReduce{"torch Size", pyTuple{1}}, []string{"torch.Size", "tuple"}},
+		{"parameter of a number", pyReduce{"torch._utils _rebuild_parameter", pyTuple{1, true, nil}}, []string{"_rebuild_parameter", "tensor"}},
+		{"subclass by eval", pyReduce{"torch._tensor _rebuild_from_type_v2", pyTuple{pyGlobal("torch Size"), pyGlobal("torch Tensor"), pyTuple{pyTuple{}}, nil}}, []string{"_rebuild_from_type_v2"}},
+		{"type that is none", pyReduce{"torch._utils _rebuild_tensor_v3", pyTuple{storageID("torch UntypedStorage", "0", 16), 0, pyTuple{1}, pyTuple{1}, false, nil, "float32"}}, []string{"_rebuild_tensor_v3", "a str"}},
+		{"type of another storage", pyReduce{"torch._utils _rebuild_tensor_v3", pyTuple{storageID("torch FloatStorage", "0", 4), 0, pyTuple{1}, pyTuple{1}, false, nil, pyGlobal("torch float64")}}, []string{"_rebuild_tensor_v3", "F64", "F32"}},
+		{"named arguments", pyRaw(append(appendPickle(append(appendPickle(nil, pyGlobal("collections OrderedDict")), ")"...), pyDict{"a", 1}), opNewObjEx)), []string{"OrderedDict", "named arguments"}},
 		{"global without end", pyRaw("cos"), []string{"cut off"}},
 		{"global of a number", pyRaw("K\x01K\x02\x93"), []string{"not a string"}},
 	} {
