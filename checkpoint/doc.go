@@ -26,8 +26,9 @@
 // file can be closed.
 //
 // A file that is open must not be written to; replacing it by another, as
-// [WriteFile] does, is fine. If it becomes shorter all the same, the methods that
-// copy return an error, and using a slice of mapped memory ends the program.
+// [WriteFile] does, is fine, but for Windows, which refuses. If it becomes shorter
+// all the same, the methods that copy return an error, and using a slice of mapped
+// memory ends the program.
 //
 // # Hostile files
 //

@@ -59,9 +59,9 @@ func (e *Entry) String() string { return fmt.Sprintf("%s%v", e.dtype, e.shape) }
 
 // ReadFloat32s converts elements from, from+1, … of the row-major order to
 // float32 and fills dst with them. Numbers that float32 does not have are rounded
-// to nearest, which is infinity for float64s beyond its range; booleans are 0 and 1. Complex numbers and
-// types of less than a byte give an error. ReadFloat32s panics with a
-// *tensor.ShapeError if dst reaches past the end.
+// to nearest, which is infinity for float64s beyond its range; booleans are 0 and
+// 1. Complex numbers and types of less than a byte give an error. ReadFloat32s
+// panics with a *tensor.ShapeError if dst reaches past the end.
 func (e *Entry) ReadFloat32s(dst []float32, from int) error {
 	if from < 0 || from > e.n || len(dst) > e.n-from {
 		panic(&tensor.ShapeError{Op: "checkpoint.Entry.ReadFloat32s", Got: []int{from, len(dst)}, Want: e.shape})

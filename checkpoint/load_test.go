@@ -8,8 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/tensor"
 )
+
+var _ Model = seqmix.Mixer(nil)
 
 // sourceOf returns a file with tensors of the given shapes, whose elements count
 // from 1.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -192,6 +193,9 @@ func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
 // TestWriteFileReplaces checks that a file is replaced as a whole, while the one
 // before is open, or not at all.
 func TestWriteFileReplaces(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows does not let a file that is mapped be replaced")
+	}
 	path := filepath.Join(t.TempDir(), "x.safetensors")
 	if err := Save(path, params{{"w", tensor.FromFloat32s([]float32{1, 2}, 2)}}, nil); err != nil {
 		t.Fatal(err)
