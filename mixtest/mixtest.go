@@ -210,7 +210,7 @@ func run(m seqmix.Mixer, o Options, checks []check) error {
 // prepare computes want.
 func (t *tester) prepare() error {
 	if t.m.Dim() < 1 {
-		return fmt.Errorf("Dim is %d", t.m.Dim())
+		return fmt.Errorf("the width is %d (Dim)", t.m.Dim())
 	}
 	t.src = t.random(t.Batch, t.Len)
 	t.want = t.mix(t.src)

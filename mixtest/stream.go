@@ -274,7 +274,7 @@ func checkDamaged(t *tester) error {
 			continue
 		}
 		if after, err := save(s); err != nil || !bytes.Equal(after, before) {
-			return fmt.Errorf("UnmarshalBinary of a state that is %s gave an error, but changed the stream (%v)", name, err)
+			return fmt.Errorf("a state that is %s gave an error, but UnmarshalBinary changed the stream (%v)", name, err)
 		}
 	}
 	rest := t.src.Slice(1, t.Len)
@@ -342,7 +342,7 @@ func checkAllocations(t *tester) error {
 			best = min(best, mallocs()-before)
 		}
 		if perCall := best / uint64(t.Len/n); perCall > 0 {
-			return fmt.Errorf("Mix of %d positions allocates %d times", n, perCall)
+			return fmt.Errorf("each call with %d positions allocates %d times", n, perCall)
 		}
 	}
 	return nil
