@@ -84,15 +84,18 @@ func (c *CausalConv1D) NewStream(batch int) (seqmix.Stream, error) {
 	return s, nil
 }
 
-// convStream is a convolution in the middle of a batch of sequences.
+// convWidth is the number of channels that are computed at a time.
+const convWidth = 256
+
+// convStream is a convolution in the middle of a batch of sequences. Taps and history
+// lie in strips of convWidth channels, which are independent of each other.
 type convStream struct {
 	layer   *CausalConv1D
 	batch   int
 	act     Activation
-	taps    []float32 // K×channels: the weight, transposed
+	taps    []float32 // strips of (K, convWidth)
 	bias    []float32
-	history []float32 // batch×(K-1)×channels: the last inputs, oldest first
-	last    []float32 // of the same size: those of the input that is being mixed
+	history []float32 // the last inputs of each sequence: strips of (K-1, convWidth), oldest first
 
 	dst, src tensor.Seq
 }
@@ -103,7 +106,6 @@ func (s *convStream) begin(c *CausalConv1D, batch int, act Activation) {
 	s.layer, s.batch, s.act, s.bias = c, batch, act, data(c.Bias)
 	s.taps = resize(s.taps, taps*channels)
 	s.history = resize(s.history, batch*(taps-1)*channels)
-	s.last = resize(s.last, len(s.history))
 	s.Reset()
 }
 
@@ -117,17 +119,11 @@ func resize(s []float32, n int) []float32 {
 func (s *convStream) Reset() {
 	channels, taps := s.layer.Dim(), s.layer.Taps()
 	w := s.layer.Weight.Data()
-	for k := range taps {
-		row := s.taps[k*channels : (k+1)*channels]
-		for c := range row {
-			row[c] = w[c*taps+k]
-		}
+	for c := 0; c < channels; c += convWidth {
+		kernel.PackConvTaps(s.taps[c*taps:], w[c*taps:], min(convWidth, channels-c), taps)
 	}
 	clear(s.history)
 }
-
-// convWidth is the number of channels that are computed at a time.
-const convWidth = 128
 
 func (s *convStream) Mix(dst, src tensor.Seq) {
 	tensor.CheckMix("nn.CausalConv1D.Mix", dst, src, s.layer.Dim())
@@ -135,30 +131,13 @@ func (s *convStream) Mix(dst, src tensor.Seq) {
 	if src.Len == 0 {
 		return
 	}
-	s.saveLast(src)
 	s.dst, s.src = dst, src
 	strips := (src.Dim + convWidth - 1) / convWidth
 	par.Do(strips*s.batch, elementGrain/(src.Len*convWidth)+1, s)
 	s.dst, s.src = tensor.Seq{}, tensor.Seq{}
-	s.history, s.last = s.last, s.history
 }
 
-// saveLast makes last what history is to be after src: src may be overwritten.
-func (s *convStream) saveLast(src tensor.Seq) {
-	n := (s.layer.Taps() - 1) * src.Dim
-	for b := range s.batch {
-		last, history := s.last[b*n:(b+1)*n], s.history[b*n:(b+1)*n]
-		x := src.Sequence(b).Data
-		if len(x) >= n {
-			copy(last, x[len(x)-n:])
-			continue
-		}
-		copy(last, history[len(x):])
-		copy(last[n-len(x):], x)
-	}
-}
-
-// Run computes strips of channels, lo to hi-1, those of sequence 0 first.
+// Run computes strips lo to hi-1, those of sequence 0 first.
 func (s *convStream) Run(lo, hi int) {
 	strips := (s.src.Dim + convWidth - 1) / convWidth
 	for i := lo; i < hi; i++ {
@@ -167,29 +146,26 @@ func (s *convStream) Run(lo, hi int) {
 	}
 }
 
-// strip computes channels c0 to c1-1 of sequence b. It goes backwards in time,
-// because dst may be src.
+// strip computes channels c0 to c1-1 of sequence b.
 func (s *convStream) strip(b, c0, c1 int) {
-	var sums [convWidth]float32
-	sum := sums[:c1-c0]
 	channels, taps := s.src.Dim, s.layer.Taps()
-	history := s.history[b*(taps-1)*channels : (b+1)*(taps-1)*channels]
-	for t := s.src.Len - 1; t >= 0; t-- {
-		if s.bias != nil {
-			copy(sum, s.bias[c0:c1])
-		} else {
-			clear(sum)
-		}
-		for k := range taps {
-			w := s.taps[k*channels+c0 : k*channels+c1]
-			if p := t - taps + 1 + k; p >= 0 {
-				kernel.MulAdd(sum, w, s.src.At(b, p)[c0:c1])
-			} else {
-				p += taps - 1
-				kernel.MulAdd(sum, w, history[p*channels+c0:p*channels+c1])
-			}
-		}
-		s.act.Apply(s.dst.At(b, t)[c0:c1], sum)
+	act := kernel.ConvLinear
+	if s.act == SiLU {
+		act = kernel.ConvSiLU
+	}
+	var bias []float32
+	if s.bias != nil {
+		bias = s.bias[c0:c1]
+	}
+	dst, src := s.dst.Data[b*s.dst.Stride+c0:], s.src.Data[b*s.src.Stride+c0:]
+	history := s.history[(taps-1)*(b*channels+c0) : (taps-1)*(b*channels+c1)]
+	kernel.CausalConv1D(dst, channels, src, channels, s.taps[taps*c0:taps*c1], bias, history, s.src.Len, c1-c0, taps, act)
+	if s.act == SiLU || s.act == Identity {
+		return
+	}
+	for t := range s.dst.Len {
+		row := s.dst.At(b, t)[c0:c1]
+		s.act.Apply(row, row)
 	}
 }
 
@@ -201,29 +177,46 @@ func (s *convStream) Clone() seqmix.Stream {
 	return c
 }
 
-func (s *convStream) record() state.Record {
-	return state.Record{
-		Kind: "nn.CausalConv1D", Version: 1,
-		Ints:   []int{s.layer.Dim(), s.layer.Taps(), s.batch},
-		Floats: state.FloatsOf(s.history),
+// inputs returns the history as K-1 positions of each sequence.
+func (s *convStream) inputs() tensor.Seq {
+	seq := tensor.NewSeq(s.batch, s.layer.Taps()-1, s.layer.Dim())
+	s.eachStrip(seq, func(position, strip []float32) { copy(position, strip) })
+	return seq
+}
+
+// eachStrip calls f for all stretches of channels of the history, with the place of
+// the same elements in seq.
+func (s *convStream) eachStrip(seq tensor.Seq, f func(position, strip []float32)) {
+	at := 0
+	for b := range seq.Batch {
+		for c := 0; c < seq.Dim; c += convWidth {
+			width := min(convWidth, seq.Dim-c)
+			for j := range seq.Len {
+				f(seq.At(b, j)[c:c+width], s.history[at:at+width])
+				at += width
+			}
+		}
 	}
 }
 
+func (s *convStream) sizes() []int { return []int{s.layer.Dim(), s.layer.Taps(), s.batch} }
+
 func (s *convStream) AppendBinary(b []byte) ([]byte, error) {
-	r := s.record()
+	r := state.Record{Kind: "nn.CausalConv1D", Version: 1, Ints: s.sizes(), Floats: state.FloatsOf(s.inputs().Data)}
 	return r.Append(b), nil
 }
 
 func (s *convStream) UnmarshalBinary(saved []byte) error {
-	want := s.record()
-	r, err := state.Decode(saved, want.Kind, want.Version, want.Ints...)
+	r, err := state.Decode(saved, "nn.CausalConv1D", 1, s.sizes()...)
 	if err == nil {
 		err = r.WantFloats(len(s.history))
 	}
 	if err != nil {
 		return fmt.Errorf("nn: %w", err)
 	}
-	r.Floats[0].CopyTo(s.history)
+	seq := tensor.NewSeq(s.batch, s.layer.Taps()-1, s.layer.Dim())
+	r.Floats[0].CopyTo(seq.Data)
+	s.eachStrip(seq, func(position, strip []float32) { copy(strip, position) })
 	return nil
 }
 

@@ -67,6 +67,11 @@ func layers(t *testing.T) map[string]seqmix.Mixer {
 		plainLayer.Weight, plainLayer.Bias = nil, nil
 		m[name("LayerNorm without weight")] = plainLayer
 	}
+	for _, dim := range []int{256, 300, 513} {
+		conv := NewCausalConv1D(dim, 4, true, SiLU)
+		conv.Init(r)
+		m[fmt.Sprintf("wide CausalConv1D %d", dim)] = conv
+	}
 	return m
 }
 
