@@ -1,0 +1,299 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/bits"
+)
+
+//go:generate sh -c "cd _asm && go run ./fft -out ../fft_amd64.s -stubs ../fft_stub_amd64.go -pkg kernel"
+
+// ConvBlock is the number of channels that a long convolution works on at a time.
+const ConvBlock = 16
+
+const (
+	fftRow      = 2 * ConvBlock // a row of a transform: real parts, imaginary parts
+	fftMinLen   = 64
+	fftRadix    = 8    // of the first and the last pass of a transform
+	fftNearRows = 256  // a transform of so many rows stays in the L1 cache
+	fftCallRows = 4096 // rows for one call of a pass
+)
+
+// A ConvPlan convolves sequences with filters as long as they are, by Fourier
+// transforms. It holds the factors for one length of transform and is read only, so
+// that any number of goroutines can share it.
+//
+// To convolve without wrapping around, sequences are not padded to twice their
+// length. They are weighted: with w = exp(iπ/2M), the cyclic convolution of length M
+// of x[n]·wⁿ and h[n]·wⁿ is (y[n] + i·y[n+M])·wⁿ where y is the convolution without
+// wrapping, because w^M = i. So its real part, unweighted, is the causal result.
+// (This is the right-angle convolution of Crandall and Fagin, "Discrete weighted
+// transforms and large-integer arithmetic", 1994.)
+//
+// The channels of a block lie side by side, so that all of them are transformed
+// together and nothing is ever shuffled. The frequencies are left in the order in
+// which the transform produces them.
+type ConvPlan struct {
+	n      int       // the length of the transforms
+	passes []fftPass // of a forward transform, in order
+}
+
+// An fftPass is one pass of a transform. Forward, it takes the rows j, j+stride,
+// j+2·stride … of a block together, transforms them, and multiplies each by a factor.
+type fftPass struct {
+	radix   int
+	stride  int
+	factors []float32 // pairs: for each j, those of rows 1 to radix-1, in the first pass of all
+}
+
+// NewConvPlan returns a plan for sequences of up to length positions. It takes about
+// 10 bytes a position. It panics if length is below 1.
+func NewConvPlan(length int) *ConvPlan {
+	if length < 1 {
+		panic(fmt.Sprintf("kernel: a convolution of length %d", length))
+	}
+	p := &ConvPlan{n: fftMinLen}
+	if length > p.n {
+		p.n = 1 << bits.Len(uint(length-1))
+	}
+	size := p.n
+	for i, r := range fftRadices(p.n) {
+		weight := 0.0
+		if i == 0 {
+			weight = 1
+		}
+		p.passes = append(p.passes, newFFTPass(r, size, weight))
+		size /= r
+	}
+	return p
+}
+
+// fftRadices divides a transform of n rows into passes.
+func fftRadices(n int) []int {
+	radices := []int{fftRadix}
+	for n /= fftRadix * fftRadix; n > 1; {
+		r := 8
+		switch n {
+		case 2, 4:
+			r = n
+		case 16:
+			r = 4
+		}
+		radices = append(radices, r)
+		n /= r
+	}
+	return append(radices, fftRadix)
+}
+
+// newFFTPass returns the pass that begins the transform of size rows. If weight is 1,
+// it is the first one and weights the rows as well.
+func newFFTPass(radix, size int, weight float64) fftPass {
+	p := fftPass{radix: radix, stride: size / radix}
+	first := 1 - int(weight) // the factor of row 0 is 1 unless there is a weight
+	for j := range p.stride {
+		for slot := first; slot < radix; slot++ {
+			q := fftOrder(slot, radix)
+			turn := weight*float64(j)/float64(4*size) - float64(j*q%size)/float64(size)
+			sin, cos := math.Sincos(2 * math.Pi * turn)
+			p.factors = append(p.factors, float32(cos), float32(sin))
+		}
+	}
+	return p
+}
+
+// fftOrder returns which frequency a transform of radix rows leaves in row slot.
+func fftOrder(slot, radix int) int {
+	return int(bits.Reverse8(uint8(slot)) >> (8 - bits.Len(uint(radix-1))))
+}
+
+// Len returns the largest number of positions that p can convolve.
+func (p *ConvPlan) Len() int { return p.n }
+
+// SpectrumLen returns the number of elements of the spectra of channels filters.
+func (p *ConvPlan) SpectrumLen(channels int) int {
+	return (channels + ConvBlock - 1) / ConvBlock * p.ScratchLen()
+}
+
+// ScratchLen returns the number of elements that a convolution needs as scratch.
+func (p *ConvPlan) ScratchLen() int { return p.n * fftRow }
+
+// Spectrum transforms blocks lo to hi-1 of 16 channels of the filters h, which has n
+// rows of channels elements with distance ldh, for [ConvPlan.Convolve] and
+// [ConvPlan.Correlate].
+//
+// dst, of SpectrumLen elements, has for each block Len rows of 16 real and 16
+// imaginary parts: row k holds the frequency whose number is k with its bits
+// reversed, divided by Len.
+func (p *ConvPlan) Spectrum(dst, h []float32, ldh, n, channels, lo, hi int) {
+	p.check("spectrum", len(dst), p.SpectrumLen(channels), len(h), ldh, n, channels, lo, hi)
+	for b := lo; b < hi; b++ {
+		buf := dst[b*p.ScratchLen() : (b+1)*p.ScratchLen()]
+		p.first(buf, h, ldh, n, channels, b)
+		p.middle(buf, nil, false)
+		Scale(buf, 1/float32(p.n), buf)
+	}
+}
+
+// Convolve computes, for the channels of blocks lo to hi-1,
+//
+//	dst[t][c] = Σ_{i≤t} h[t-i][c] · src[i][c]    t < n
+//
+// where spectrum is that of h. dst and src have n rows of channels elements with
+// distances ldd and lds; dst may be src, with the same distance, and else overlaps
+// nothing. scratch holds at least ScratchLen elements; calls at the same time need one
+// each. The error is that of a transform: about 1e-6 of the largest element of the
+// channel's result, and a result depends, in rounding, on later inputs too.
+//
+// It panics if a slice is too short or n above Len.
+func (p *ConvPlan) Convolve(dst []float32, ldd int, src []float32, lds, n, channels int, spectrum, scratch []float32, lo, hi int) {
+	p.convolve(dst, ldd, src, lds, n, channels, spectrum, scratch, lo, hi, false)
+}
+
+// Correlate is the adjoint of Convolve, with the same arguments:
+//
+//	dst[t][c] = Σ_{t≤i<n} h[i-t][c] · src[i][c]    t < n
+//
+// With the gradient of a loss for src it gives, by the spectrum of the filter, the
+// gradient for the input, and by that of the input the gradient for the filter.
+func (p *ConvPlan) Correlate(dst []float32, ldd int, src []float32, lds, n, channels int, spectrum, scratch []float32, lo, hi int) {
+	p.convolve(dst, ldd, src, lds, n, channels, spectrum, scratch, lo, hi, true)
+}
+
+func (p *ConvPlan) convolve(dst []float32, ldd int, src []float32, lds, n, channels int, spectrum, scratch []float32, lo, hi int, conj bool) {
+	p.check("convolution", len(spectrum), p.SpectrumLen(channels), len(src), lds, n, channels, lo, hi)
+	p.check("convolution", len(scratch), p.ScratchLen(), len(dst), ldd, n, channels, lo, hi)
+	size := p.ScratchLen()
+	buf := scratch[:size]
+	for b := lo; b < hi; b++ {
+		p.first(buf, src, lds, n, channels, b)
+		p.middle(buf, spectrum[b*size:(b+1)*size], conj)
+		p.last(dst, ldd, buf, n, channels, b)
+	}
+}
+
+func (p *ConvPlan) check(what string, size, wantSize, elems, ld, n, channels, lo, hi int) {
+	if n < 0 || n > p.n || channels < 0 || lo < 0 || hi < lo || hi > (channels+ConvBlock-1)/ConvBlock {
+		panic(fmt.Sprintf("kernel: %s of %d positions, at most %d, and blocks %d to %d of %d channels", what, n, p.n, lo, hi, channels))
+	}
+	if size < wantSize || n > 0 && (ld < 0 || elems < (n-1)*ld+channels) {
+		panic(fmt.Sprintf("kernel: %s of %d positions of %d channels: %d elements with distance %d, and %d elements for spectrum or scratch, want %d", what, n, channels, elems, ld, size, wantSize))
+	}
+}
+
+// first makes buf what the first pass leaves of block b of the rows in src.
+func (p *ConvPlan) first(buf, src []float32, lds, n, channels, b int) {
+	lower, upper, ld := src[min(b*ConvBlock, len(src)):], []float32(nil), lds
+	if n == p.n && (b+1)*ConvBlock <= channels {
+		upper = lower[n/2*lds:]
+	} else {
+		p.gather(buf, lower, lds, n, min(channels-b*ConvBlock, ConvBlock))
+		// The pass writes the lower half of the rows before it has read all it needs.
+		lower, upper, ld = buf[p.n/2*fftRow+ConvBlock:], buf[p.n/2*fftRow:], fftRow
+	}
+	s := p.passes[0].stride
+	for j := 0; j < s; j += fftCallRows / fftRadix {
+		count := min(fftCallRows/fftRadix, s-j)
+		fftFirst(buf[j*fftRow:], lower[j*ld:], upper[j*ld:], ld, p.passes[0].factors[j*2*fftRadix:], s, count)
+	}
+}
+
+// gather copies n rows of width elements to the upper half of the rows of buf and
+// appends rows of zeros: the lower half of the sequence to imaginary parts, the upper
+// to real parts.
+func (p *ConvPlan) gather(buf, src []float32, lds, n, width int) {
+	half := p.n / 2
+	clear(buf[half*fftRow:])
+	for t := range n {
+		at := (half+t)*fftRow + ConvBlock
+		if t >= half {
+			at = t * fftRow
+		}
+		copy(buf[at:], src[t*lds:t*lds+width])
+	}
+}
+
+// last computes block b of the rows in dst from what is left after all other passes.
+func (p *ConvPlan) last(dst []float32, ldd int, buf []float32, n, channels, b int) {
+	lower, ld := dst[min(b*ConvBlock, len(dst)):], ldd
+	direct := n == p.n && (b+1)*ConvBlock <= channels
+	if !direct {
+		lower, ld = buf, fftRow
+	}
+	upper := lower[p.n/2*ld:]
+	s := p.passes[0].stride
+	for j := 0; j < s; j += fftCallRows / fftRadix {
+		count := min(fftCallRows/fftRadix, s-j)
+		fftLast(lower[j*ld:], upper[j*ld:], ld, buf[j*fftRow:], p.passes[0].factors[j*2*fftRadix:], s, count)
+	}
+	if direct {
+		return
+	}
+	c, width := b*ConvBlock, min(channels-b*ConvBlock, ConvBlock)
+	for t := range n {
+		copy(dst[t*ldd+c:t*ldd+c+width], buf[t*fftRow:])
+	}
+}
+
+// middle transforms buf to the end, multiplies it by spectrum or its conjugate, and
+// transforms it back up to the last pass. If spectrum is nil it only does the first.
+func (p *ConvPlan) middle(buf, spectrum []float32, conj bool) {
+	size := len(buf) / fftRadix
+	for i := range fftRadix {
+		p.descend(buf[i*size:(i+1)*size], fftPart(spectrum, i, size), 1, conj)
+	}
+}
+
+func fftPart(spectrum []float32, i, size int) []float32 {
+	if spectrum == nil {
+		return nil
+	}
+	return spectrum[i*size : (i+1)*size]
+}
+
+// descend does what middle does for one block of the given pass. It finishes each
+// part of the block before the next, so that parts stay in the caches.
+func (p *ConvPlan) descend(buf, spectrum []float32, level int, conj bool) {
+	if level == len(p.passes)-1 || len(buf) <= fftNearRows*fftRow {
+		p.near(buf, spectrum, level, conj)
+		return
+	}
+	pass := &p.passes[level]
+	size := len(buf) / pass.radix
+	for j := 0; j < pass.stride; j += fftCallRows / fftRadix {
+		fftForward(pass.radix, buf[j*fftRow:], pass.rowFactors(j), pass.stride, min(fftCallRows/fftRadix, pass.stride-j), 1)
+	}
+	for i := range pass.radix {
+		p.descend(buf[i*size:(i+1)*size], fftPart(spectrum, i, size), level+1, conj)
+	}
+	if spectrum == nil {
+		return
+	}
+	for j := 0; j < pass.stride; j += fftCallRows / fftRadix {
+		fftInverse(pass.radix, buf[j*fftRow:], pass.rowFactors(j), pass.stride, min(fftCallRows/fftRadix, pass.stride-j), 1)
+	}
+}
+
+// rowFactors returns the factors of rows j on, in any pass but the first.
+func (p *fftPass) rowFactors(j int) []float32 { return p.factors[j*2*(p.radix-1):] }
+
+// near is descend for a block that stays in the nearest cache: it takes all of it
+// through one pass after the other.
+func (p *ConvPlan) near(buf, spectrum []float32, level int, conj bool) {
+	last := len(p.passes) - 1
+	blocks := 1
+	for i := level; i < last; i++ {
+		pass := &p.passes[i]
+		fftForward(pass.radix, buf, pass.factors, pass.stride, pass.stride, blocks)
+		blocks *= pass.radix
+	}
+	if spectrum == nil {
+		fftForward(fftRadix, buf, p.passes[last].factors, 1, 1, blocks)
+		return
+	}
+	fftProduct(buf, spectrum, blocks, conj)
+	for i := last - 1; i >= level; i-- {
+		pass := &p.passes[i]
+		blocks /= pass.radix
+		fftInverse(pass.radix, buf, pass.factors, pass.stride, pass.stride, blocks)
+	}
+}
