@@ -165,7 +165,7 @@ type decoder struct {
 
 func (d *decoder) record() *Record {
 	r := &Record{Kind: string(d.bytes(1)), Version: d.count(0)}
-	for range d.count(1) {
+	for range d.items() {
 		v, n := binary.Varint(d.rest)
 		if n <= 0 {
 			d.err = errShort
@@ -174,7 +174,7 @@ func (d *decoder) record() *Record {
 		d.rest = d.rest[n:]
 		r.Ints = append(r.Ints, int(v))
 	}
-	for range d.count(1) {
+	for range d.items() {
 		raw := d.bytes(4)
 		if d.err != nil {
 			break
@@ -184,7 +184,7 @@ func (d *decoder) record() *Record {
 		}
 		r.Floats = append(r.Floats, Floats{raw: raw})
 	}
-	for range d.count(1) {
+	for range d.items() {
 		n := d.bytes(1)
 		if d.err != nil {
 			break
@@ -192,6 +192,20 @@ func (d *decoder) record() *Record {
 		r.Nested = append(r.Nested, n)
 	}
 	return r
+}
+
+// maxItems bounds the integers, arrays and records of a record. No stream has as many;
+// a hostile file could make a slice header of every byte.
+const maxItems = 1 << 16
+
+// items reads the number of integers, arrays or records.
+func (d *decoder) items() int {
+	n := d.count(1)
+	if n > maxItems {
+		d.err = fmt.Errorf("%d items in a record, more than %d", n, maxItems)
+		return 0
+	}
+	return n
 }
 
 // count reads a number. If size is not 0, so many things of at least size bytes
