@@ -24,20 +24,20 @@ const rowGrain = 12
 // the cost of one more pass over it. The bits of the result are the same in both
 // cases and depend neither on m nor on the number of cores. It panics with a
 // *[ShapeError] if the shapes do not fit.
-func MatMulT(dst, src Mat, w *Tensor) { matMulT("tensor.MatMulT", dst, src, w, false) }
+func MatMulT(dst, src Mat, w *Tensor) { matMulT("tensor.MatMulT", dst, src, w, nil, false) }
 
 // MatMulTAdd is MatMulT with the product added to dst.
-func MatMulTAdd(dst, src Mat, w *Tensor) { matMulT("tensor.MatMulTAdd", dst, src, w, true) }
+func MatMulTAdd(dst, src Mat, w *Tensor) { matMulT("tensor.MatMulTAdd", dst, src, w, nil, true) }
 
-func matMulT(op string, dst, src Mat, w *Tensor, add bool) {
+// matMulT computes dst (+)= src · wᵀ + bias; bias may be nil.
+func matMulT(op string, dst, src Mat, w *Tensor, bias []float32, add bool) {
 	n, k := w.rowsCols()
 	checkMat(op, src, src.Rows, k)
 	checkDst(op, dst, src.Rows, n)
 	p := products.Get().(*product)
-	p.dst, p.src, p.w, p.add = dst, src, w, add
-	p.n, p.k = n, k
+	*p = product{dst: dst, src: src, w: w, bias: bias, n: n, k: k, add: add}
 	p.run()
-	p.dst, p.src, p.w = Mat{}, Mat{}, nil
+	*p = product{}
 	products.Put(p)
 }
 
@@ -50,23 +50,14 @@ func Linear(dst, src Seq, w *Tensor, bias []float32) {
 	if bias != nil && len(bias) != n {
 		panic(&ShapeError{"tensor.Linear", []int{len(bias)}, []int{n}})
 	}
-	if dst.Contiguous() && src.Contiguous() {
-		linear(dst.Mat(), src.Mat(), w, bias)
+	d, ok := dst.rows()
+	x, ok2 := src.rows()
+	if ok && ok2 {
+		matMulT("tensor.Linear", d, x, w, bias, false)
 		return
 	}
 	for b := range src.Batch {
-		linear(dst.Sequence(b).Mat(), src.Sequence(b).Mat(), w, bias)
-	}
-}
-
-func linear(dst, src Mat, w *Tensor, bias []float32) {
-	MatMulT(dst, src, w)
-	if bias == nil {
-		return
-	}
-	for i := range dst.Rows {
-		row := dst.Row(i)
-		kernel.Add(row, row, bias)
+		matMulT("tensor.Linear", dst.Sequence(b).Mat(), src.Sequence(b).Mat(), w, bias, false)
 	}
 }
 
@@ -75,6 +66,7 @@ func linear(dst, src Mat, w *Tensor, bias []float32) {
 type product struct {
 	dst, src Mat
 	w        *Tensor
+	bias     []float32
 	n, k     int
 	add      bool
 	byRows   bool
@@ -99,10 +91,28 @@ func (p *product) run() {
 
 // Run computes the rows or the panels lo to hi-1 of the product.
 func (p *product) Run(lo, hi int) {
-	if p.byRows {
-		p.part(lo, hi, 0, p.n)
-	} else {
-		p.part(0, p.src.Rows, lo*kernel.PanelWidth, min(hi*kernel.PanelWidth, p.n))
+	i0, i1, j0, j1 := lo, hi, 0, p.n
+	if !p.byRows {
+		i0, i1, j0, j1 = 0, p.src.Rows, lo*kernel.PanelWidth, min(hi*kernel.PanelWidth, p.n)
+	}
+	if p.k > 0 {
+		p.part(i0, i1, j0, j1)
+	} else if !p.add {
+		clearRows(p.dst.SliceRows(i0, i1).Slice(j0, j1))
+	}
+	if p.bias == nil {
+		return
+	}
+	for i := i0; i < i1; i++ {
+		row := p.dst.Row(i)[j0:j1]
+		kernel.Add(row, row, p.bias[j0:j1])
+	}
+}
+
+// clearRows makes the elements of m the sums of nothing.
+func clearRows(m Mat) {
+	for i := range m.Rows {
+		clear(m.Row(i))
 	}
 }
 
@@ -235,7 +245,10 @@ type general struct {
 
 func (g *general) run() {
 	panels := (g.n + kernel.PanelWidth - 1) / kernel.PanelWidth
-	if g.a.Rows == 0 || panels == 0 {
+	if g.k == 0 && !g.add {
+		clearRows(g.c)
+	}
+	if g.a.Rows == 0 || panels == 0 || g.k == 0 {
 		return
 	}
 	par.Do(panels, parallelWork/max(g.a.Rows*g.k*kernel.PanelWidth, 1)+1, g)

@@ -83,6 +83,17 @@ func (s Seq) Mat() Mat {
 	return Mat{s.Data, s.Batch * s.Len, s.Dim, s.Dim}
 }
 
+// rows returns all positions of the batch as the rows of one matrix, if they are that.
+func (s Seq) rows() (m Mat, ok bool) {
+	switch {
+	case s.Contiguous():
+		return s.Mat(), true
+	case s.Len == 1:
+		return Mat{s.Data, s.Batch, s.Dim, s.Stride}, true
+	}
+	return Mat{}, false
+}
+
 // Copy copies src to dst, which must have its shape.
 func Copy(dst, src Seq) {
 	CheckMix("tensor.Copy", dst, src, src.Dim)

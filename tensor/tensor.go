@@ -259,11 +259,8 @@ func (t *Tensor) rowsCols() (rows, cols int) {
 	if len(t.shape) == 0 {
 		return 1, 1
 	}
-	cols = t.Dim(-1)
-	if cols == 0 {
-		return 0, 0
-	}
-	return t.Len() / cols, cols
+	last := len(t.shape) - 1
+	return elements(t.shape[:last]), t.shape[last]
 }
 
 // Pack puts the elements of a matrix into the order in which the kernels multiply
