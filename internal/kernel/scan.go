@@ -16,7 +16,7 @@ const ScanBlock = 16
 
 // scanPositions is how many positions a block of channels is taken through before
 // the next one: few enough that what they read and write stays in the caches.
-const scanPositions = 32
+const scanPositions = 16
 
 // ScanLen returns the number of elements of e channels of n states in channel blocks.
 func ScanLen(e, n int) int { return (e + ScanBlock - 1) / ScanBlock * ScanBlock * n }
@@ -134,7 +134,7 @@ type Scan struct {
 //
 // A position whose Δ is 0 leaves the state as it is. Where the exponential is below
 // the smallest normal number it is 0 or denormal. The assembly takes denormal numbers
-// for zero: a state that decays for long would otherwise slow it down a hundredfold.
+// for zero: a state that has decayed for long would otherwise slow it down fiftyfold.
 //
 // Positions may be divided into any number of calls, with State in between: the bits
 // of the results are the same. It panics if a slice is too short.
