@@ -13,7 +13,8 @@ const (
 	ConvSiLU
 )
 
-// convPositions is how many positions of all channels are computed at a time.
+// convPositions is how many positions of all channels are computed at a time. The
+// assembly has room for no more.
 const convPositions = 32
 
 // PackConvTaps stores the taps of e channels, k for each, in the order that

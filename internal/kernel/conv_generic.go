@@ -1,11 +1,12 @@
 package kernel
 
-// convRowsGeneric is CausalConv1D without the activation. It moves state along by
-// one input for each position.
-func convRowsGeneric(dst []float32, ldd int, src []float32, lds int, w, bias, state []float32, l, e, k int) {
+// convRowsGeneric is CausalConv1D for channels from to e-1, without the activation.
+// It moves state along by one input for each position.
+func convRowsGeneric(dst []float32, ldd int, src []float32, lds int, w, bias, state []float32, l, from, e, k int) {
 	for t := range l {
 		y, x := dst[t*ldd:t*ldd+e], src[t*lds:t*lds+e]
-		for c, v := range x {
+		for c := from; c < e; c++ {
+			v := x[c]
 			var sum float32
 			if bias != nil {
 				sum = bias[c]

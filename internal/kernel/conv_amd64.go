@@ -1,0 +1,58 @@
+//go:build !purego
+
+package kernel
+
+import "github.com/seqmix/seqmix/internal/cpu"
+
+// maxConvTaps is how many taps the assembly takes.
+const maxConvTaps = 129
+
+// noBias stands for a bias of zeros.
+var noBias [ConvBlock]float32
+
+func convRows(dst []float32, ldd int, src []float32, lds int, w, bias, state []float32, l, e, k int) {
+	blocks := e / ConvBlock
+	if k < 2 || k > maxConvTaps || !cpu.AVX512 && !cpu.AVX2 {
+		blocks = 0
+	}
+	if blocks > 0 {
+		b, step := &noBias[0], 0
+		if bias != nil {
+			b, step = &bias[0], ConvBlock
+		}
+		if cpu.AVX512 {
+			convBlocksAVX512(l, blocks, &dst[0], ldd, &src[0], lds, &w[0], b, step, &state[0], e, k)
+		} else {
+			convBlocksAVX2(l, blocks, &dst[0], ldd, &src[0], lds, &w[0], b, step, &state[0], e, k)
+		}
+	}
+	if c := blocks * ConvBlock; c < e {
+		convRowsGeneric(dst, ldd, src, lds, w, bias, state, l, c, e, k)
+	}
+}
+
+func convBlocksAVX512(l, blocks int, dst *float32, ldd int, src *float32, lds int, w, bias *float32, biasStep int, state *float32, e, k int) {
+	switch k {
+	case 2:
+		convTaps2AVX512(l, blocks, dst, ldd, src, lds, w, bias, biasStep, state, e)
+	case 3:
+		convTaps3AVX512(l, blocks, dst, ldd, src, lds, w, bias, biasStep, state, e)
+	case 4:
+		convTaps4AVX512(l, blocks, dst, ldd, src, lds, w, bias, biasStep, state, e)
+	default:
+		convTapsAVX512(l, blocks, dst, ldd, src, lds, w, bias, biasStep, state, e, k)
+	}
+}
+
+func convBlocksAVX2(l, blocks int, dst *float32, ldd int, src *float32, lds int, w, bias *float32, biasStep int, state *float32, e, k int) {
+	switch k {
+	case 2:
+		convTaps2AVX2(l, blocks, dst, ldd, src, lds, w, bias, biasStep, state, e)
+	case 3:
+		convTaps3AVX2(l, blocks, dst, ldd, src, lds, w, bias, biasStep, state, e)
+	case 4:
+		convTaps4AVX2(l, blocks, dst, ldd, src, lds, w, bias, biasStep, state, e)
+	default:
+		convTapsAVX2(l, blocks, dst, ldd, src, lds, w, bias, biasStep, state, e, k)
+	}
+}
