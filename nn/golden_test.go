@@ -48,7 +48,13 @@ func forEachCase(t *testing.T, prefix string, run func(t *testing.T, c *goldente
 // compare compares everything a case expects with what was computed.
 func compare(t *testing.T, c *goldentest.Case, got map[string][]float32) {
 	t.Helper()
-	for _, prefix := range []string{"out.", "state.", "grad."} {
+	compareWith(t, c, got, "out.", "state.", "grad.")
+}
+
+// compareWith compares what a case expects under names with these prefixes.
+func compareWith(t *testing.T, c *goldentest.Case, got map[string][]float32, prefixes ...string) {
+	t.Helper()
+	for _, prefix := range prefixes {
 		for _, name := range c.Names(prefix) {
 			if got[name] == nil {
 				t.Errorf("%s was not computed", name)
@@ -142,11 +148,41 @@ func TestGoldenCommon(t *testing.T) {
 			compare(t, c, goldenLinear(c))
 		case "embedding_tied":
 			compare(t, c, goldenTied(t, c))
+		case "softplus":
+			compareWith(t, c, goldenFunction(c, tensor.Softplus), "out.")
+		case "exp_neg":
+			compareWith(t, c, goldenFunction(c, expOfMinusMagnitude), "out.")
+		case "softmax":
+			compareWith(t, c, goldenSoftmax(c), "out.")
 		default:
 			return false
 		}
 		return true
 	})
+}
+
+// goldenFunction runs a function that is not a layer: it has no gradient here.
+func goldenFunction(c *goldentest.Case, f func(dst, x []float32)) map[string][]float32 {
+	y := c.Tensor("in.x")
+	f(y, y)
+	return map[string][]float32{"out.y": y}
+}
+
+func expOfMinusMagnitude(dst, x []float32) {
+	for i, v := range x {
+		dst[i] = min(v, -v)
+	}
+	tensor.Exp(dst, dst)
+}
+
+func goldenSoftmax(c *goldentest.Case) map[string][]float32 {
+	x := seqOf(c, "in.x").Mat()
+	var lse []float32
+	for i := range x.Rows {
+		lse = append(lse, tensor.LogSumExp(x.Row(i)))
+		tensor.Softmax(x.Row(i), x.Row(i))
+	}
+	return map[string][]float32{"out.y": x.Data, "out.lse": lse}
 }
 
 func goldenResidualNorm(c *goldentest.Case, cfg config) map[string][]float32 {

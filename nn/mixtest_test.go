@@ -11,76 +11,93 @@ import (
 
 func newRand() *rand.Rand { return rand.New(rand.NewPCG(7, 8)) }
 
-// layers returns layers with random parameters and odd sizes.
-func layers(t *testing.T) map[string]seqmix.Mixer {
-	r := newRand()
-	m := map[string]seqmix.Mixer{}
-	for _, dim := range []int{1, 5, 48, 67} {
-		name := func(s string, what ...any) string { return fmt.Sprint(s, " ", len(m), what) }
-		for _, bias := range []bool{false, true} {
-			l := NewLinear(dim, dim, bias)
-			l.Init(r)
-			m[name("Linear")] = l
-		}
-		for _, act := range []Activation{SiLU, GELU, GELUTanh, ReLU, Sigmoid, Tanh, Identity} {
-			mlp, err := NewMLP(MLPConfig{Dim: dim, Hidden: dim + 3, Activation: act, Bias: act%2 == 0})
-			if err != nil {
-				t.Fatal(err)
-			}
-			mlp.Init(r)
-			m[name("MLP")] = mlp
-			for layout := range gluLayouts {
-				if dim != 5 && layout != GLULayout(act)%gluLayouts {
-					continue
-				}
-				glu, err := NewGLU(GLUConfig{Dim: dim, Hidden: dim + 2, Activation: act, Bias: layout == W1W2W3, Layout: layout})
-				if err != nil {
-					t.Fatal(err)
-				}
-				glu.Init(r)
-				m[name("GLU")] = glu
-			}
-			for taps := 1; taps <= 5; taps++ {
-				conv := NewCausalConv1D(dim, taps, taps%2 == 0, act)
-				conv.Init(r)
-				m[name("CausalConv1D", dim, taps, act)] = conv
-			}
-		}
-		if dim == 1 {
-			continue // a norm of one element is its sign
-		}
-		rms := NewRMSNorm(dim, 1e-5)
-		Uniform(rms.Weight, r, 2)
-		m[name("RMSNorm")] = rms
-		outside := NewRMSNorm(dim, 0.3)
-		outside.Outside = true
-		Uniform(outside.Weight, r, 2)
-		m[name("RMSNorm outside")] = outside
-		plain := NewRMSNorm(dim, 1e-5)
-		plain.Weight = nil
-		m[name("RMSNorm without weight")] = plain
-		layer := NewLayerNorm(dim, 1e-5)
-		Uniform(layer.Weight, r, 2)
-		Uniform(layer.Bias, r, 1)
-		m[name("LayerNorm")] = layer
-		plainLayer := NewLayerNorm(dim, 1e-5)
-		plainLayer.Weight, plainLayer.Bias = nil, nil
-		m[name("LayerNorm without weight")] = plainLayer
-	}
-	for _, dim := range []int{256, 300, 513} {
-		conv := NewCausalConv1D(dim, 4, true, SiLU)
-		conv.Init(r)
-		m[fmt.Sprintf("wide CausalConv1D %d", dim)] = conv
-	}
-	return m
+// layer is a mixer and what it is.
+type layer struct {
+	name  string
+	mixer seqmix.Mixer
 }
 
-func TestContract(t *testing.T) {
-	for name, m := range layers(t) {
-		t.Run(name, func(t *testing.T) {
-			if err := mixtest.Test(m, mixtest.Options{}); err != nil {
+// norms returns all kinds of norms with random parameters.
+func norms(r *rand.Rand, dim int) []layer {
+	rms, outside, plain := NewRMSNorm(dim, 1e-5), NewRMSNorm(dim, 0.3), NewRMSNorm(dim, 1e-5)
+	Uniform(rms.Weight, r, 2)
+	Uniform(outside.Weight, r, 2)
+	outside.Outside = true
+	plain.Weight = nil
+	full, weight, bare := NewLayerNorm(dim, 1e-5), NewLayerNorm(dim, 1e-5), NewLayerNorm(dim, 1e-5)
+	Uniform(full.Weight, r, 2)
+	Uniform(full.Bias, r, 1)
+	Uniform(weight.Weight, r, 2)
+	weight.Bias, bare.Weight, bare.Bias = nil, nil, nil
+	return []layer{
+		{"RMSNorm", rms}, {"RMSNorm, eps outside", outside}, {"RMSNorm without weight", plain},
+		{"LayerNorm", full}, {"LayerNorm without bias", weight}, {"LayerNorm without parameters", bare},
+	}
+}
+
+// networks returns feed-forward networks and convolutions with random parameters.
+func networks(t *testing.T, r *rand.Rand, dim int, act Activation) []layer {
+	var list []layer
+	mlp, err := NewMLP(MLPConfig{Dim: dim, Hidden: dim + 3, Activation: act, Bias: act%2 == 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mlp.Init(r)
+	list = append(list, layer{fmt.Sprint("MLP ", act), mlp})
+	for layout := range gluLayouts {
+		glu := newGLU(t, GLUConfig{Dim: dim, Hidden: dim + 2, Activation: act, Bias: layout == W1W2W3, Layout: layout})
+		glu.Init(r)
+		list = append(list, layer{fmt.Sprintf("GLU %v, layout %d", act, layout), glu})
+	}
+	for taps := 1; taps <= 5; taps++ {
+		conv := NewCausalConv1D(dim, taps, taps%2 == 0, act)
+		conv.Init(r)
+		list = append(list, layer{fmt.Sprintf("CausalConv1D %v, %d taps", act, taps), conv})
+	}
+	return list
+}
+
+func runContract(t *testing.T, layers []layer, o mixtest.Options) {
+	for _, l := range layers {
+		t.Run(fmt.Sprintf("%s, width %d", l.name, l.mixer.Dim()), func(t *testing.T) {
+			if err := mixtest.Test(l.mixer, o); err != nil {
 				t.Error(err)
 			}
 		})
 	}
+}
+
+func TestContract(t *testing.T) {
+	r := newRand()
+	var list []layer
+	for _, act := range allActivations {
+		list = append(list, networks(t, r, 5, act)...)
+	}
+	for _, dim := range []int{2, 5, 67} {
+		list = append(list, norms(r, dim)...)
+		linear := NewLinear(dim, dim, dim == 67)
+		linear.Init(r)
+		list = append(list, layer{"Linear", linear})
+	}
+	list = append(list, networks(t, r, 1, SiLU)...)
+	list = append(list, networks(t, r, 67, GELU)...)
+	runContract(t, list, mixtest.Options{})
+}
+
+// TestLargeContract does the same with sizes that are split over cores.
+func TestLargeContract(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	r := newRand()
+	list := append(norms(r, 200)[:4:4], networks(t, r, 40, SiLU)[:2]...)
+	for _, dim := range []int{256, 300} {
+		conv := NewCausalConv1D(dim, 4, true, GELU)
+		conv.Init(r)
+		list = append(list, layer{"CausalConv1D", conv})
+	}
+	linear := NewLinear(150, 150, true)
+	linear.Init(r)
+	list = append(list, layer{"Linear", linear})
+	runContract(t, list, mixtest.Options{Batch: 2, Len: 90})
 }
