@@ -1,0 +1,2 @@
+// Package ssm holds state space mixers.
+package ssm

@@ -1,0 +1,281 @@
+package ssm
+
+import (
+	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/tensor"
+)
+
+const (
+	// stripWidth is the number of channels that one core works on at a time.
+	stripWidth = 8 * kernel.ScanBlock
+
+	// Sequences are computed in blocks, of so many positions of each and of so many
+	// altogether: enough for the matrix products to be efficient, few enough for
+	// what lies between them to stay in the cache.
+	blockPositions = 128
+	blockRows      = 256
+)
+
+// A MambaStream is a [Mamba] in the middle of a batch of sequences.
+//
+// It sees the parameters as they are when it is made or reset; if they are changed,
+// it is to be reset before the next Mix.
+type MambaStream struct {
+	mixer  *Mamba
+	batch  int
+	tables *mambaTables
+
+	// For each sequence, strips of (K-1, width): the last inputs of the convolution,
+	// oldest first.
+	conv []float32
+	// For each sequence, the states in channel blocks: see kernel.ScanLen.
+	ssm []float32
+
+	scratch tensor.Scratch
+	block   mambaBlock
+}
+
+// mambaBlock is what is computed between two matrix products: the positions of one
+// block of some sequences. Row i·length+t of the matrices is position t of sequence
+// first+i of the stream.
+type mambaBlock struct {
+	first, sequences, length int
+	x, z                     tensor.Mat // E channels; x becomes the output of the scan
+	bc                       tensor.Mat // B, C
+	delta                    tensor.Mat
+	starts                   []int // positions at which sequences begin, if packed
+}
+
+// begin makes s a stream at the beginning of its sequences, using its memory again.
+func (s *MambaStream) begin(m *Mamba, batch int) {
+	s.mixer, s.batch = m, batch
+	s.conv = resize(s.conv, batch*m.convLen())
+	s.ssm = resize(s.ssm, batch*m.stateLen())
+	s.Reset()
+}
+
+func resize(s []float32, n int) []float32 {
+	if cap(s) < n {
+		return make([]float32, n)
+	}
+	return s[:n]
+}
+
+// convLen and stateLen return the number of elements of each state of a sequence.
+func (m *Mamba) convLen() int  { return (m.cfg.DConv - 1) * m.cfg.DInner }
+func (m *Mamba) stateLen() int { return kernel.ScanLen(m.cfg.DInner, m.cfg.DState) }
+
+// Reset returns to the beginning of the sequences.
+func (s *MambaStream) Reset() {
+	s.tables = s.mixer.tables()
+	clear(s.conv)
+	clear(s.ssm)
+}
+
+// Clone returns an independent stream in the same state.
+func (s *MambaStream) Clone() seqmix.Stream {
+	c := new(MambaStream)
+	c.begin(s.mixer, s.batch)
+	c.tables = s.tables
+	copy(c.conv, s.conv)
+	copy(c.ssm, s.ssm)
+	return c
+}
+
+// Mix computes the next positions.
+func (s *MambaStream) Mix(dst, src tensor.Seq) {
+	tensor.CheckMix("ssm.MambaStream.Mix", dst, src, s.mixer.Dim())
+	tensor.CheckSeq("ssm.MambaStream.Mix", src, s.batch, -1, -1)
+	s.run(dst, src, 0, nil)
+}
+
+// run advances sequence first of the stream and the ones after it, as many as src
+// has. At the positions in starts, in ascending order, new sequences begin.
+func (s *MambaStream) run(dst, src tensor.Seq, first int, starts []int) {
+	if src.Len == 0 {
+		return
+	}
+	length := min(src.Len, blockPositions)
+	group := max(1, blockRows/length)
+	for b := 0; b < src.Batch; b += group {
+		n := min(group, src.Batch-b)
+		d, u := sequences(dst, b, n), sequences(src, b, n)
+		rest := starts
+		for t := 0; t < src.Len; t += length {
+			end := min(t+length, src.Len)
+			var within []int
+			within, rest = splitStarts(rest, end)
+			s.mixBlock(d.Slice(t, end), u.Slice(t, end), first+b, t, within)
+		}
+	}
+}
+
+// sequences returns n sequences of s, from the b-th on.
+func sequences(s tensor.Seq, b, n int) tensor.Seq {
+	s.Data = s.Data[b*s.Stride : (b+n-1)*s.Stride+s.Len*s.Dim]
+	s.Batch = n
+	return s
+}
+
+// splitStarts divides starts into those before end and the others.
+func splitStarts(starts []int, end int) (before, others []int) {
+	i := 0
+	for i < len(starts) && starts[i] < end {
+		i++
+	}
+	return starts[:i], starts[i:]
+}
+
+// mixBlock computes one block, which begins at position t.
+func (s *MambaStream) mixBlock(dst, src tensor.Seq, first, t int, starts []int) {
+	m := s.mixer
+	e, n, rank := m.cfg.DInner, m.cfg.DState, int(m.cfg.DTRank)
+	rows := src.Batch * src.Len
+	s.scratch.Reset()
+	take := func(cols int) tensor.Mat { return tensor.MatOf(s.scratch.Take(rows*cols), rows, cols) }
+	xz, low, delta := take(2*e), take(rank+2*n), take(e)
+
+	m.inProj.ApplyMat(xz, gatherRows(src, &s.scratch))
+	s.block = mambaBlock{
+		first: first, sequences: src.Batch, length: src.Len,
+		x: xz.Slice(0, e), z: xz.Slice(e, 2*e), bc: low.Slice(rank, rank+2*n), delta: delta,
+		starts: s.relative(starts, t),
+	}
+	s.inStrips((*mambaConv)(s), convGrain)
+	m.xProj.ApplyMat(low, s.block.x)
+	m.normalise(low)
+	tensor.MatMulT(delta, low.Slice(0, rank), m.dtProj.Weight)
+	s.inStrips((*mambaScan)(s), scanGrain)
+
+	out := rowsOf(dst)
+	if out.Data == nil {
+		out = take(dst.Dim)
+	}
+	m.outProj.ApplyMat(out, s.block.x)
+	scatterRows(dst, out)
+}
+
+// relative returns the starts counted from position t.
+func (s *MambaStream) relative(starts []int, t int) []int {
+	if len(starts) == 0 {
+		return nil
+	}
+	r := s.block.starts[:0]
+	for _, p := range starts {
+		r = append(r, p-t)
+	}
+	return r
+}
+
+// normalise applies the inner norms to every row.
+func (m *Mamba) normalise(low tensor.Mat) {
+	if m.dtNorm == nil {
+		return
+	}
+	rank, n, eps := int(m.cfg.DTRank), m.cfg.DState, m.cfg.NormEps
+	dt, b, c := data(m.dtNorm.Weight), data(m.bNorm.Weight), data(m.cNorm.Weight)
+	for i := range low.Rows {
+		row := low.Row(i)
+		kernel.RMSNorm(row[:rank], row[:rank], dt, eps)
+		kernel.RMSNorm(row[rank:rank+n], row[rank:rank+n], b, eps)
+		kernel.RMSNorm(row[rank+n:], row[rank+n:], c, eps)
+	}
+}
+
+// The number of elements from which it is worth splitting a convolution and a scan,
+// per state of a channel: some microseconds on one core.
+const (
+	convGrain = 1 << 14
+	scanGrain = 1 << 12
+)
+
+// inStrips runs task on all strips of channels of all sequences of the block, those
+// of the first sequence first.
+func (s *MambaStream) inStrips(task par.Task, grain int) {
+	par.Do(s.block.sequences*s.strips(), grain/(s.block.length*stripWidth)+1, task)
+}
+
+func (s *MambaStream) strips() int { return (s.mixer.cfg.DInner + stripWidth - 1) / stripWidth }
+
+// strip returns the channels of a strip, and the sequence of the block that it is of.
+func (s *MambaStream) strip(i int) (sequence, from, to int) {
+	n := s.strips()
+	from = i % n * stripWidth
+	return i / n, from, min(from+stripWidth, s.mixer.cfg.DInner)
+}
+
+// mambaConv is the convolution of a block.
+type mambaConv MambaStream
+
+// Run computes strips lo to hi-1.
+func (c *mambaConv) Run(lo, hi int) {
+	s := (*MambaStream)(c)
+	for i := lo; i < hi; i++ {
+		sequence, from, to := s.strip(i)
+		begin := 0
+		for _, p := range s.block.starts {
+			s.convolve(sequence, from, to, begin, p)
+			clear(s.history(sequence, from, to))
+			begin = p
+		}
+		s.convolve(sequence, from, to, begin, s.block.length)
+	}
+}
+
+// history returns the last inputs of some channels.
+func (s *MambaStream) history(sequence, from, to int) []float32 {
+	m := s.mixer
+	at := (s.block.first+sequence)*m.convLen() + from*(m.cfg.DConv-1)
+	return s.conv[at : at+(to-from)*(m.cfg.DConv-1)]
+}
+
+// convolve computes positions begin to end-1 of some channels, in place.
+func (s *MambaStream) convolve(sequence, from, to, begin, end int) {
+	if begin == end {
+		return
+	}
+	m, x := s.mixer, s.block.x
+	rows := x.Data[(sequence*s.block.length+begin)*x.Stride+from:]
+	var bias []float32
+	if m.conv.Bias != nil {
+		bias = m.conv.Bias.Data()[from:to]
+	}
+	taps := m.cfg.DConv
+	kernel.CausalConv1D(rows, x.Stride, rows, x.Stride, s.tables.taps[from*taps:to*taps], bias,
+		s.history(sequence, from, to), end-begin, to-from, taps, kernel.ConvSiLU)
+}
+
+// mambaScan is the selective scan of a block, with Δ before it and the gate after it.
+type mambaScan MambaStream
+
+// Run computes strips lo to hi-1.
+func (c *mambaScan) Run(lo, hi int) {
+	s := (*MambaStream)(c)
+	m, b := s.mixer, &s.block
+	bias := m.dtProj.Bias.Data()
+	for i := lo; i < hi; i++ {
+		sequence, from, to := s.strip(i)
+		row := sequence * b.length
+		for t := range b.length {
+			delta := b.delta.Row(row + t)[from:to]
+			kernel.Add(delta, delta, bias[from:to])
+			kernel.Softplus(delta, delta)
+		}
+		size := m.stateLen()
+		at := (b.first + sequence) * size
+		scan := kernel.Scan{
+			L: b.length, E: m.cfg.DInner, N: m.cfg.DState,
+			Y: b.x.Data[row*b.x.Stride:], LdY: b.x.Stride,
+			U: b.x.Data[row*b.x.Stride:], LdU: b.x.Stride,
+			Delta: b.delta.Data[row*b.delta.Stride:], LdDelta: b.delta.Stride,
+			Z: b.z.Data[row*b.z.Stride:], LdZ: b.z.Stride,
+			A: s.tables.rates,
+			B: b.bc.Data[row*b.bc.Stride:], LdB: b.bc.Stride,
+			C: b.bc.Data[row*b.bc.Stride+m.cfg.DState:], LdC: b.bc.Stride,
+			D: m.d.Data(), State: s.ssm[at : at+size], Resets: b.starts,
+		}
+		kernel.SelectiveScan(&scan, from/kernel.ScanBlock, (to+kernel.ScanBlock-1)/kernel.ScanBlock)
+	}
+}
