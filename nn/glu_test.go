@@ -1,7 +1,6 @@
 package nn
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -197,17 +196,4 @@ func TestConfigErrors(t *testing.T) {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
-}
-
-func ExampleNewGLU() {
-	m, err := NewGLU(GLUConfig{Dim: 4, Hidden: 6, Layout: FC1FC2})
-	if err != nil {
-		panic(err)
-	}
-	for name, p := range m.Params() {
-		fmt.Println(name, p)
-	}
-	// Output:
-	// fc1.weight float32[12 4]
-	// fc2.weight float32[4 6]
 }
