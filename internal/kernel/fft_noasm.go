@@ -1,3 +1,5 @@
+//go:build purego || !amd64
+
 package kernel
 
 func fftFirst(buf, lower, upper []float32, ld int, factors []float32, s, count int) {
