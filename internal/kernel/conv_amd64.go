@@ -7,26 +7,32 @@ import "github.com/seqmix/seqmix/internal/cpu"
 // maxConvTaps is how many taps the assembly takes.
 const maxConvTaps = 129
 
+// convProducts bounds what is done without a point at which the scheduler can stop it.
+const convProducts = 1 << 20
+
 // noBias stands for a bias of zeros.
 var noBias [ConvBlock]float32
 
 func convRows(dst []float32, ldd int, src []float32, lds int, w, bias, state []float32, l, e, k int) {
-	blocks := e / ConvBlock
+	c, end := 0, e/ConvBlock*ConvBlock
 	if k < 2 || k > maxConvTaps || !cpu.AVX512 && !cpu.AVX2 {
-		blocks = 0
+		end = 0
 	}
-	if blocks > 0 {
+	most := max(1, convProducts/(l*k*ConvBlock))
+	for c < end {
+		blocks := min((end-c)/ConvBlock, most)
 		b, step := &noBias[0], 0
 		if bias != nil {
-			b, step = &bias[0], ConvBlock
+			b, step = &bias[c], ConvBlock
 		}
 		if cpu.AVX512 {
-			convBlocksAVX512(l, blocks, &dst[0], ldd, &src[0], lds, &w[0], b, step, &state[0], e, k)
+			convBlocksAVX512(l, blocks, &dst[c], ldd, &src[c], lds, &w[c], b, step, &state[c], e, k)
 		} else {
-			convBlocksAVX2(l, blocks, &dst[0], ldd, &src[0], lds, &w[0], b, step, &state[0], e, k)
+			convBlocksAVX2(l, blocks, &dst[c], ldd, &src[c], lds, &w[c], b, step, &state[c], e, k)
 		}
+		c += blocks * ConvBlock
 	}
-	if c := blocks * ConvBlock; c < e {
+	if c < e {
 		convRowsGeneric(dst, ldd, src, lds, w, bias, state, l, c, e, k)
 	}
 }

@@ -83,6 +83,7 @@ func TestCausalConv1D(t *testing.T) {
 			for e := 1; e <= 67; e += 1 + e/20 {
 				newConvCase(1+(e+k)%40, e, k, e%3, ConvActivation(e%2)).test(t)
 			}
+			newConvCase(33, 300, k, 0, ConvLinear).test(t) // more than one call for many taps
 			for _, l := range []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 31, 32, 33, 64, 65, 129, 151} {
 				c := newConvCase(l, 19, k, 1, ConvSiLU)
 				c.test(t)
@@ -146,7 +147,7 @@ func TestCausalConv1DGuard(t *testing.T) {
 	cputest.ForEachTier(t, func(t *testing.T) {
 		for _, k := range []int{1, 2, 3, 4, 9} {
 			for _, e := range []int{1, 8, 13, 16, 17, 48} {
-				c := newConvCase(37, e, k, 0, ConvSiLU)
+				c := newConvCase(37, e, k, 0, ConvLinear)
 				state, dst := guardedFloats(t, (k-1)*e), guardedFloats(t, c.l*e)
 				copy(state, c.state)
 				for _, x := range []*[]float32{&c.src, &c.taps, &c.bias} {

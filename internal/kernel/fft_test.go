@@ -72,9 +72,9 @@ func (c *fftCase) run(p *ConvPlan, y []float32, correlate bool) {
 }
 
 func TestConvPlan(t *testing.T) {
-	lengths := []int{1, 2, 3, 31, 63, 64, 65, 100, 127, 128, 129, 256, 300, 511, 512, 1000, 1024, 2048, 4096}
+	lengths := []int{1, 2, 3, 31, 63, 64, 65, 100, 128, 129, 256, 300, 512, 1024, 2048}
 	if !testing.Short() {
-		lengths = append(lengths, 8192, 16384, 32768, 65536, 131072)
+		lengths = append(lengths, 127, 511, 1000, 4096, 8192, 16384, 32768, 65536, 131072)
 	}
 	cputest.ForEachTier(t, func(t *testing.T) {
 		for _, n := range lengths {
@@ -88,7 +88,7 @@ func TestConvPlan(t *testing.T) {
 					y := random(len(c.x), 3)
 					old := slices.Clone(y)
 					c.run(p, y, correlate)
-					c.check(t, y, correlate, 2000_000/n+20)
+					c.check(t, y, correlate, 1000_000/n+20)
 					for i := range y {
 						if i%c.ldx >= channels && y[i] != old[i] {
 							t.Fatalf("n=%d channels=%d: wrote beside the rows", n, channels)
@@ -246,4 +246,17 @@ func BenchmarkConvolve(b *testing.B) {
 			})
 		})
 	}
+}
+
+func FuzzConvPlan(f *testing.F) {
+	f.Add(uint(100), uint(17), uint(3), true)
+	f.Fuzz(func(t *testing.T, n, channels, gap uint, correlate bool) {
+		c := newFFTCase(int(1+n%700), int(1+channels%40), int(gap%5))
+		p := NewConvPlan(c.n)
+		cputest.ForEachTier(t, func(t *testing.T) {
+			y := make([]float32, len(c.x))
+			c.run(p, y, correlate)
+			c.check(t, y, correlate, 2000)
+		})
+	})
 }

@@ -18,6 +18,10 @@ const ScanBlock = 16
 // the next one: few enough that what they read and write stays in the caches.
 const scanPositions = 16
 
+// scanCells bounds what is done without a point at which the scheduler can stop it:
+// so many states are advanced by one position each, in well below 100 µs.
+const scanCells = 1 << 18
+
 // ScanLen returns the number of elements of e channels of n states in channel blocks.
 func ScanLen(e, n int) int { return (e + ScanBlock - 1) / ScanBlock * ScanBlock * n }
 
@@ -160,10 +164,11 @@ func SelectiveScan(s *Scan, lo, hi int) {
 // block.
 func (s *Scan) positions(t0, t1, from, end int) {
 	size := s.E / max(s.Groups, 1)
+	most := max(1, scanCells/((t1-t0)*s.N*ScanBlock))
 	for c := from; c < end; {
 		group := c / size
 		last := min((group+1)*size, end)
-		if blocks := (last - c) / ScanBlock; c%ScanBlock == 0 && blocks > 0 {
+		if blocks := min((last-c)/ScanBlock, most); c%ScanBlock == 0 && blocks > 0 {
 			s.blocks(t0, t1, c, blocks, group)
 			c += blocks * ScanBlock
 			continue
