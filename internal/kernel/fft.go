@@ -180,57 +180,99 @@ func (p *ConvPlan) check(what string, size, wantSize, elems, ld, n, channels, lo
 	}
 }
 
+// fftSamples are eight rows of 16 real samples that the first or the last pass takes
+// together, and the distance of each to the one that takes its place in the next turn.
+type fftSamples struct {
+	rows [fftRadix][]float32
+	ld   [fftRadix]int
+}
+
 // first makes buf what the first pass leaves of block b of the rows in src.
 func (p *ConvPlan) first(buf, src []float32, lds, n, channels, b int) {
-	lower, upper, ld := src[min(b*ConvBlock, len(src)):], []float32(nil), lds
-	if n == p.n && (b+1)*ConvBlock <= channels {
-		upper = lower[n/2*lds:]
-	} else {
-		p.gather(buf, lower, lds, n, min(channels-b*ConvBlock, ConvBlock))
-		// The pass writes the lower half of the rows before it has read all it needs.
-		lower, upper, ld = buf[p.n/2*fftRow+ConvBlock:], buf[p.n/2*fftRow:], fftRow
+	src = src[min(b*ConvBlock, len(src)):]
+	width := min(channels-b*ConvBlock, ConvBlock)
+	if width < ConvBlock {
+		p.gather(buf, src, lds, n, width)
 	}
-	s := p.passes[0].stride
-	for j := 0; j < s; j += fftCallRows / fftRadix {
-		count := min(fftCallRows/fftRadix, s-j)
-		fftFirst(buf[j*fftRow:], lower[j*ld:], upper[j*ld:], ld, p.passes[0].factors[j*2*fftRadix:], s, count)
+	pass := &p.passes[0]
+	var x fftSamples
+	for j := 0; j < pass.stride; {
+		count := p.turns(j, n)
+		for q := range x.rows {
+			t := j + q*pass.stride
+			switch {
+			case width < ConvBlock:
+				x.rows[q], x.ld[q] = buf[p.gathered(t):], fftRow
+			case t < n:
+				x.rows[q], x.ld[q] = src[t*lds:], lds
+			default:
+				x.rows[q], x.ld[q] = fftSilence[:], 0
+			}
+		}
+		fftFirst(buf[j*fftRow:], &x, pass.factors[j*2*fftRadix:], pass.stride, count)
+		j += count
 	}
 }
 
-// gather copies n rows of width elements to the upper half of the rows of buf and
-// appends rows of zeros: the lower half of the sequence to imaginary parts, the upper
-// to real parts.
-func (p *ConvPlan) gather(buf, src []float32, lds, n, width int) {
-	half := p.n / 2
-	clear(buf[half*fftRow:])
-	for t := range n {
-		at := (half+t)*fftRow + ConvBlock
-		if t >= half {
-			at = t * fftRow
-		}
-		copy(buf[at:], src[t*lds:t*lds+width])
+// fftSilence stands for samples after the last.
+var fftSilence [ConvBlock]float32
+
+// turns returns how many turns of the first or the last pass can be made in one call
+// from turn j on: while the samples are the same ones of those before and after n.
+func (p *ConvPlan) turns(j, n int) int {
+	s := p.passes[0].stride
+	end := min(j+fftCallRows/fftRadix, s)
+	if change := n % s; j < change && n < p.n {
+		end = min(end, change)
 	}
+	return end - j
+}
+
+// gather copies samples of a block that is not whole to buf, with zeros after them.
+func (p *ConvPlan) gather(buf, src []float32, lds, n, width int) {
+	clear(buf[p.n/2*fftRow:])
+	for t := range n {
+		copy(buf[p.gathered(t):], src[t*lds:t*lds+width])
+	}
+}
+
+// gathered returns where gather puts sample t. They lie in the upper half of the
+// rows, those of the first half of the sequence as imaginary parts, the others as real
+// parts, because the first pass writes the lower half before it has read all it needs.
+func (p *ConvPlan) gathered(t int) int {
+	if t < p.n/2 {
+		return (t+p.n/2)*fftRow + ConvBlock
+	}
+	return t * fftRow
 }
 
 // last computes block b of the rows in dst from what is left after all other passes.
 func (p *ConvPlan) last(dst []float32, ldd int, buf []float32, n, channels, b int) {
-	lower, ld := dst[min(b*ConvBlock, len(dst)):], ldd
-	direct := n == p.n && (b+1)*ConvBlock <= channels
-	if !direct {
-		lower, ld = buf, fftRow
+	dst = dst[min(b*ConvBlock, len(dst)):]
+	width := min(channels-b*ConvBlock, ConvBlock)
+	pass := &p.passes[0]
+	var y fftSamples
+	var unused [ConvBlock]float32
+	for j := 0; j < pass.stride; {
+		count := p.turns(j, n)
+		for q := range y.rows {
+			t := j + q*pass.stride
+			switch {
+			case width < ConvBlock:
+				y.rows[q], y.ld[q] = buf[t*fftRow:], fftRow
+			case t < n:
+				y.rows[q], y.ld[q] = dst[t*ldd:], ldd
+			default:
+				y.rows[q], y.ld[q] = unused[:], 0
+			}
+		}
+		fftLast(&y, buf[j*fftRow:], pass.factors[j*2*fftRadix:], pass.stride, count)
+		j += count
 	}
-	upper := lower[p.n/2*ld:]
-	s := p.passes[0].stride
-	for j := 0; j < s; j += fftCallRows / fftRadix {
-		count := min(fftCallRows/fftRadix, s-j)
-		fftLast(lower[j*ld:], upper[j*ld:], ld, buf[j*fftRow:], p.passes[0].factors[j*2*fftRadix:], s, count)
-	}
-	if direct {
-		return
-	}
-	c, width := b*ConvBlock, min(channels-b*ConvBlock, ConvBlock)
-	for t := range n {
-		copy(dst[t*ldd+c:t*ldd+c+width], buf[t*fftRow:])
+	if width < ConvBlock {
+		for t := range n {
+			copy(dst[t*ldd:t*ldd+width], buf[t*fftRow:])
+		}
 	}
 }
 

@@ -4,14 +4,14 @@ package kernel
 
 import "github.com/seqmix/seqmix/internal/cpu"
 
-func fftFirst(buf, lower, upper []float32, ld int, factors []float32, s, count int) {
+func fftFirst(buf []float32, x *fftSamples, factors []float32, s, count int) {
 	switch {
 	case cpu.AVX512:
-		fftFirstAVX512(&buf[0], &lower[0], &upper[0], ld, &factors[0], s, count)
+		fftFirstAVX512(&buf[0], &x.rows, &x.ld, &factors[0], s, count)
 	case cpu.AVX2:
-		fftFirstAVX2(&buf[0], &lower[0], &upper[0], ld, &factors[0], s, count)
+		fftFirstAVX2(&buf[0], &x.rows, &x.ld, &factors[0], s, count)
 	default:
-		fftFirstGeneric(buf, lower, upper, ld, factors, s, count)
+		fftFirstGeneric(buf, x, factors, s, count)
 	}
 }
 
@@ -68,13 +68,13 @@ func fftInverse(radix int, buf, factors []float32, s, count, blocks int) {
 	}
 }
 
-func fftLast(lower, upper []float32, ld int, buf, factors []float32, s, count int) {
+func fftLast(y *fftSamples, buf, factors []float32, s, count int) {
 	switch {
 	case cpu.AVX512:
-		fftLastAVX512(&lower[0], &upper[0], ld, &buf[0], &factors[0], s, count)
+		fftLastAVX512(&y.rows, &y.ld, &buf[0], &factors[0], s, count)
 	case cpu.AVX2:
-		fftLastAVX2(&lower[0], &upper[0], ld, &buf[0], &factors[0], s, count)
+		fftLastAVX2(&y.rows, &y.ld, &buf[0], &factors[0], s, count)
 	default:
-		fftLastGeneric(lower, upper, ld, buf, factors, s, count)
+		fftLastGeneric(y, buf, factors, s, count)
 	}
 }

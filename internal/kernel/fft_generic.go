@@ -4,16 +4,15 @@ import "math"
 
 // The passes below take 16 channels at once. Rows of a transform have fftRow elements.
 
-// fftFirstGeneric weights real rows, transforms eight at a time, and multiplies the
-// results by their factors: for j < count, from rows j, j+s, j+2s and j+3s of lower
-// and those of upper to rows j, j+s … j+7s of buf.
-func fftFirstGeneric(buf, lower, upper []float32, ld int, factors []float32, s, count int) {
+// fftFirstGeneric weights samples, transforms eight at a time, and multiplies the
+// results by their factors, for rows j, j+s … j+7s of buf and j < count.
+func fftFirstGeneric(buf []float32, x *fftSamples, factors []float32, s, count int) {
 	for j := range count {
 		for c := range ConvBlock {
 			var z [8]complex64
-			for q := range 4 {
-				z[q] = fftReal(lower[(j+q*s)*ld+c], q)
-				z[q+4] = fftReal(upper[(j+q*s)*ld+c], q+4)
+			for q := range z {
+				v := x.rows[q][j*x.ld[q]+c]
+				z[q] = complex(v*real(fftWeights[q]), v*imag(fftWeights[q]))
 			}
 			fftDown(z[:])
 			for q := range z {
@@ -99,8 +98,8 @@ func fftInverseGeneric(radix int, buf, factors []float32, s, count, blocks int) 
 }
 
 // fftLastGeneric undoes fftFirstGeneric, times eight, and leaves out the imaginary
-// parts. lower and upper may be rows of buf.
-func fftLastGeneric(lower, upper []float32, ld int, buf, factors []float32, s, count int) {
+// parts. The samples may be rows of buf.
+func fftLastGeneric(y *fftSamples, buf, factors []float32, s, count int) {
 	for j := range count {
 		for c := range ConvBlock {
 			var z [8]complex64
@@ -109,9 +108,8 @@ func fftLastGeneric(lower, upper []float32, ld int, buf, factors []float32, s, c
 				z[q] = fftLoad(buf, j+q*s, c) * complex(f[0], -f[1])
 			}
 			fftUp(z[:])
-			for q := range 4 {
-				lower[(j+q*s)*ld+c] = fftUnweighted(z[q], q)
-				upper[(j+q*s)*ld+c] = fftUnweighted(z[q+4], q+4)
+			for q, v := range z {
+				y.rows[q][j*y.ld[q]+c] = real(v)*real(fftWeights[q]) + imag(v)*imag(fftWeights[q])
 			}
 		}
 	}
@@ -125,14 +123,6 @@ var fftWeights = func() (w [8]complex64) {
 	}
 	return w
 }()
-
-func fftReal(x float32, q int) complex64 {
-	return complex(x*real(fftWeights[q]), x*imag(fftWeights[q]))
-}
-
-func fftUnweighted(z complex64, q int) float32 {
-	return real(z)*real(fftWeights[q]) + imag(z)*imag(fftWeights[q])
-}
 
 func fftLoad(rows []float32, row, c int) complex64 {
 	return complex(rows[row*fftRow+c], rows[row*fftRow+ConvBlock+c])

@@ -2,8 +2,8 @@
 
 package kernel
 
-func fftFirst(buf, lower, upper []float32, ld int, factors []float32, s, count int) {
-	fftFirstGeneric(buf, lower, upper, ld, factors, s, count)
+func fftFirst(buf []float32, x *fftSamples, factors []float32, s, count int) {
+	fftFirstGeneric(buf, x, factors, s, count)
 }
 
 func fftForward(radix int, buf, factors []float32, s, count, blocks int) {
@@ -18,6 +18,6 @@ func fftInverse(radix int, buf, factors []float32, s, count, blocks int) {
 	fftInverseGeneric(radix, buf, factors, s, count, blocks)
 }
 
-func fftLast(lower, upper []float32, ld int, buf, factors []float32, s, count int) {
-	fftLastGeneric(lower, upper, ld, buf, factors, s, count)
+func fftLast(y *fftSamples, buf, factors []float32, s, count int) {
+	fftLastGeneric(y, buf, factors, s, count)
 }

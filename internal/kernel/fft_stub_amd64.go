@@ -7,7 +7,7 @@ package kernel
 // fftFirstAVX512 is fftFirstGeneric.
 //
 //go:noescape
-func fftFirstAVX512(buf *float32, lower *float32, upper *float32, ld int, factors *float32, s int, count int)
+func fftFirstAVX512(buf *float32, rows *[8][]float32, ld *[8]int, factors *float32, s int, count int)
 
 // fftForward2AVX512 is fftForwardGeneric for radix 2.
 //
@@ -52,12 +52,12 @@ func fftProductConjAVX512(buf *float32, spectrum *float32, blocks int)
 // fftLastAVX512 is fftLastGeneric.
 //
 //go:noescape
-func fftLastAVX512(lower *float32, upper *float32, ld int, buf *float32, factors *float32, s int, count int)
+func fftLastAVX512(rows *[8][]float32, ld *[8]int, buf *float32, factors *float32, s int, count int)
 
 // fftFirstAVX2 is fftFirstGeneric.
 //
 //go:noescape
-func fftFirstAVX2(buf *float32, lower *float32, upper *float32, ld int, factors *float32, s int, count int)
+func fftFirstAVX2(buf *float32, rows *[8][]float32, ld *[8]int, factors *float32, s int, count int)
 
 // fftForward2AVX2 is fftForwardGeneric for radix 2.
 //
@@ -102,4 +102,4 @@ func fftProductConjAVX2(buf *float32, spectrum *float32, blocks int)
 // fftLastAVX2 is fftLastGeneric.
 //
 //go:noescape
-func fftLastAVX2(lower *float32, upper *float32, ld int, buf *float32, factors *float32, s int, count int)
+func fftLastAVX2(rows *[8][]float32, ld *[8]int, buf *float32, factors *float32, s int, count int)

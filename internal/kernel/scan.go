@@ -144,6 +144,9 @@ type Scan struct {
 // of the results are the same. It panics if a slice is too short.
 func SelectiveScan(s *Scan, lo, hi int) {
 	s.check(lo, hi)
+	if lo == hi {
+		return
+	}
 	end := min(hi*ScanBlock, s.E)
 	resets := s.Resets
 	for t := 0; t < s.L; {

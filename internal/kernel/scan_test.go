@@ -218,6 +218,7 @@ func TestSelectiveScanSplit(t *testing.T) {
 		k := (&scanCase{l: 70, e: 37, n: 16, resets: []int{11, 50}}).fill(1)
 		whole := k.scan()
 		SelectiveScan(whole, 0, 3)
+		SelectiveScan(whole, 3, 3)
 		for cut := range k.l + 1 {
 			s := k.scan()
 			first := *s

@@ -20,10 +20,7 @@ const (
 	partBytes = 64 // of the real or the imaginary parts of a row
 	rowBytes  = 2 * partBytes
 
-	// How far the spectrum and the samples are fetched ahead of their use. The rows
-	// of the samples are often so far apart that the processor does not do it.
-	spectrumAhead = 4096 // bytes
-	samplesAhead  = 8    // rows
+	spectrumAhead = 4096 // bytes that the spectrum is fetched ahead of its use
 )
 
 func main() {
@@ -64,19 +61,17 @@ func (g *gen) begin(name, signature, doc string) {
 
 // first emits fftFirst.
 func (g *gen) first() {
-	g.begin("fftFirst", "func(buf, lower, upper *float32, ld int, factors *float32, s, count int)", "fftFirstGeneric.")
+	g.begin("fftFirst", "func(buf *float32, rows *[8][]float32, ld *[8]int, factors *float32, s, count int)", "fftFirstGeneric.")
 	g.Preload(weightConsts()...)
 	rows := newRows("buf", "s", rowBytes, 8)
-	lower, upper, ld := newSamples()
-	factors, j := load("factors"), load("count")
+	factors, j, x := load("factors"), load("count"), newSamples()
 	Label("loop")
 	rows.sync()
-	lower.prefetch(ld)
-	upper.prefetch(ld)
+	x.prefetch()
 	g.each(func() {
 		var e, d [4]cpx
 		for q := range e {
-			e[q], d[q] = g.weighted(lower.row(q).Offset(g.at), upper.row(q).Offset(g.at), q)
+			e[q], d[q] = g.weighted(x.at(q, g.at), x.at(q+4, g.at), q)
 			d[q] = g.park(d[q], rows.row(q+4))
 		}
 		for q, z := range g.down4(e) {
@@ -86,8 +81,7 @@ func (g *gen) first() {
 			g.store(g.times(z, Mem{Base: factors, Disp: 8 * (q + 4)}, false), rows.row(q+4))
 		}
 	})
-	ADDQ(ld, lower.base)
-	ADDQ(ld, upper.base)
+	x.next()
 	ADDQ(U8(64), factors)
 	rows.next()
 	DECQ(j)
@@ -218,7 +212,7 @@ func (g *gen) product(name string, conj bool) {
 	g.begin(name, "func(buf, spectrum *float32, blocks int)", fmt.Sprintf("fftProductGeneric, with conj %v.", conj))
 	g.Preload(math.Sqrt2 / 2)
 	rows := &rowSet{base: load("buf"), fixed: rowBytes}
-	spectrum := &samples{rowSet{base: load("spectrum"), fixed: rowBytes}}
+	spectrum := &rowSet{base: load("spectrum"), fixed: rowBytes}
 	blocks := load("blocks")
 	Label("loop")
 	for at := 0; at < 8*rowBytes; at += 64 {
@@ -248,15 +242,13 @@ func (g *gen) product(name string, conj bool) {
 
 // last emits fftLast.
 func (g *gen) last() {
-	g.begin("fftLast", "func(lower, upper *float32, ld int, buf, factors *float32, s, count int)", "fftLastGeneric.")
+	g.begin("fftLast", "func(rows *[8][]float32, ld *[8]int, buf, factors *float32, s, count int)", "fftLastGeneric.")
 	g.Preload(weightConsts()...)
 	rows := newRows("buf", "s", rowBytes, 8)
-	lower, upper, ld := newSamples()
-	factors, j := load("factors"), load("count")
+	factors, j, x := load("factors"), load("count"), newSamples()
 	Label("loop")
 	rows.sync()
-	lower.prefetch(ld)
-	upper.prefetch(ld)
+	x.prefetch()
 	g.each(func() {
 		in := func(q int) cpx {
 			return g.times(g.load(rows.row(q)), Mem{Base: factors, Disp: 8 * q}, true)
@@ -267,19 +259,14 @@ func (g *gen) last() {
 		}
 		o := g.up4([4]cpx{in(4), in(5), in(6), in(7)})
 		g.combine(e, o, rows, func(q int, z cpx) {
-			to := lower.row(q & 3)
-			if q >= 4 {
-				to = upper.row(q & 3)
-			}
 			if q > 0 {
 				VMULPS(g.Const(weightCos(q)), z.re, z.re)
 				VFMADD231PS(g.Const(weightSin(q)), z.im, z.re)
 			}
-			VMOVUPS(z.re, to.Offset(g.at))
+			VMOVUPS(z.re, x.at(q, g.at))
 		})
 	})
-	ADDQ(ld, lower.base)
-	ADDQ(ld, upper.base)
+	x.next()
 	ADDQ(U8(64), factors)
 	rows.next()
 	DECQ(j)

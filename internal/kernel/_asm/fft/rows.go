@@ -1,8 +1,6 @@
 package main
 
 import (
-	"math/bits"
-
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -63,30 +61,47 @@ func (r *rowSet) row(q int) Mem {
 	return m
 }
 
-// samples are rows of the input or the output.
-type samples struct{ rowSet }
-
-// newSamples loads lower, upper and ld. Four rows follow each of the pointers at the
-// distance that the rows of the buffer have. ld is returned in bytes.
-func newSamples() (lower, upper *samples, ld reg.Register) {
-	ld = load("ld")
-	SHLQ(U8(2), ld)
-	lower = &samples{rowSet{base: load("lower"), stride: load("s")}}
-	IMULQ(ld, lower.stride)
-	lower.prepare(4)
-	u := lower.rowSet
-	u.base = load("upper")
-	return lower, &samples{u}, ld
+// samples are eight rows of the input or the output, each with a distance of its own.
+type samples struct {
+	rows [8]reg.Register
+	lds  [8]Mem
 }
 
-// prefetch fetches four rows further on.
-func (s *samples) prefetch(ld reg.Register) {
-	far := rowSet{base: GP64(), stride: s.stride, stride3: s.stride3}
-	MOVQ(ld, far.base)
-	SHLQ(U8(bits.TrailingZeros(samplesAhead)), far.base)
-	ADDQ(s.base, far.base)
-	for q := 0; q < 4; q++ {
-		PREFETCHT0(far.row(q))
+// newSamples loads what an fftSamples holds.
+func newSamples() *samples {
+	const slice = 24 // bytes of a slice, which begin with its pointer
+	s := &samples{}
+	rows := load("rows")
+	for q := range s.rows {
+		s.rows[q] = GP64()
+		MOVQ(Mem{Base: rows, Disp: slice * q}, s.rows[q])
+	}
+	// In bytes, and where they need no register.
+	local := AllocLocal(8 * 8)
+	from, ld := load("ld"), GP64()
+	for q := range s.lds {
+		s.lds[q] = local.Offset(8 * q)
+		MOVQ(Mem{Base: from, Disp: 8 * q}, ld)
+		SHLQ(U8(2), ld)
+		MOVQ(ld, s.lds[q])
+	}
+	return s
+}
+
+func (s *samples) at(q, bytes int) Mem { return Mem{Base: s.rows[q], Disp: bytes} }
+
+func (s *samples) next() {
+	for q, r := range s.rows {
+		ADDQ(s.lds[q], r)
+	}
+}
+
+// prefetch fetches the samples of eight turns later.
+func (s *samples) prefetch() {
+	for q, r := range s.rows {
+		ld := GP64()
+		MOVQ(s.lds[q], ld)
+		PREFETCHT0(Mem{Base: r, Index: ld, Scale: 8})
 	}
 }
 
