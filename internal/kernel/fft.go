@@ -90,6 +90,7 @@ func fftRadices(n int) []int {
 func newFFTPass(radix, size int, weight float64) fftPass {
 	p := fftPass{radix: radix, stride: size / radix}
 	first := 1 - int(weight) // the factor of row 0 is 1 unless there is a weight
+	p.factors = make([]float32, 0, 2*(radix-first)*p.stride)
 	for j := range p.stride {
 		for slot := first; slot < radix; slot++ {
 			q := fftOrder(slot, radix)

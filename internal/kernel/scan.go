@@ -264,6 +264,12 @@ func (s *Scan) tile(t0, t1, block, group int) scanTile {
 }
 
 func (s *Scan) check(lo, hi int) {
+	checkScanRows("Y", len(s.Y), s.LdY, s.L, s.E)
+	s.checkInput(lo, hi)
+}
+
+// checkInput is check without the result.
+func (s *Scan) checkInput(lo, hi int) {
 	groups := max(s.Groups, 1)
 	if s.L < 0 || s.E < 1 || s.N < 1 || s.E%groups != 0 {
 		panic(fmt.Sprintf("kernel: scan of %d positions, %d channels in %d groups, %d states", s.L, s.E, groups, s.N))
@@ -271,7 +277,6 @@ func (s *Scan) check(lo, hi int) {
 	if lo < 0 || hi < lo || hi > (s.E+ScanBlock-1)/ScanBlock {
 		panic(fmt.Sprintf("kernel: scan of blocks %d to %d of %d channels", lo, hi, s.E))
 	}
-	checkScanRows("Y", len(s.Y), s.LdY, s.L, s.E)
 	checkScanRows("U", len(s.U), s.LdU, s.L, s.E)
 	checkScanRows("Delta", len(s.Delta), s.LdDelta, s.L, s.E)
 	if s.Z != nil {
