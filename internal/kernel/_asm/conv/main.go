@@ -8,6 +8,7 @@ import (
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 
+	"github.com/seqmix/seqmix/internal/kernel/_asm/internal/args"
 	"github.com/seqmix/seqmix/internal/kernel/_asm/internal/simd"
 )
 
@@ -38,25 +39,25 @@ const signature = "func(l, blocks int, dst *float32, ldd int, src *float32, lds 
 
 func begin(v *simd.ISA, taps int) *block {
 	b := &block{v: v}
-	b.ldd, b.lds, b.e = loadBytes("ldd"), loadBytes("lds"), loadBytes("e")
+	b.ldd, b.lds, b.e = args.LoadBytes("ldd"), args.LoadBytes("lds"), args.LoadBytes("e")
 	if taps > 3 {
 		b.e3 = GP64()
 		LEAQ(Mem{Base: b.e, Index: b.e, Scale: 2}, b.e3)
 	}
-	SHLQ(U8(2), param("biasStep"))
+	SHLQ(U8(2), args.At("biasStep"))
 	Label("block")
-	b.dst, b.src, b.w, b.bias, b.state = load("dst"), load("src"), load("w"), load("bias"), load("state")
+	b.dst, b.src, b.w, b.bias, b.state = args.Load("dst"), args.Load("src"), args.Load("w"), args.Load("bias"), args.Load("state")
 	return b
 }
 
 func (b *block) end() {
 	for _, p := range []string{"dst", "src", "w", "state"} {
-		ADDQ(U8(blockBytes), param(p))
+		ADDQ(U8(blockBytes), args.At(p))
 	}
 	step := GP64()
-	MOVQ(param("biasStep"), step)
-	ADDQ(step, param("bias"))
-	DECQ(param("blocks"))
+	MOVQ(args.At("biasStep"), step)
+	ADDQ(step, args.At("bias"))
+	DECQ(args.At("blocks"))
 	JNZ(LabelRef("block"))
 	VZEROUPPER()
 	RET()
@@ -103,7 +104,7 @@ func few(v *simd.ISA, taps int) {
 			window[i] = append(window[i], r)
 		}
 	}
-	t := load("l")
+	t := args.Load("l")
 	Label("position")
 	for i, x := range window {
 		sum := v.New()
@@ -138,9 +139,9 @@ func many(v *simd.ISA) {
 	Doc(name + " is convRowsGeneric for up to 129 taps and 32 positions.")
 	local := AllocLocal(inputs * blockBytes)
 	b := begin(v, 0)
-	room, before, l, tile := GP64(), GP64(), load("l"), GP64()
+	room, before, l, tile := GP64(), GP64(), args.Load("l"), GP64()
 	LEAQ(local, room)
-	MOVQ(param("taps"), before)
+	MOVQ(args.At("taps"), before)
 	DECQ(before)
 	MOVQ(room, tile)
 	tileStep := GP64()
@@ -165,7 +166,7 @@ func many(v *simd.ISA) {
 	JMP(LabelRef("rest"))
 
 	Label("save")
-	Load(Param("state"), b.state)
+	args.LoadTo("state", b.state)
 	b.copyRows("new", b.state, b.e, tile, tileStep, before)
 	b.end()
 }
@@ -200,7 +201,7 @@ func (b *block) sums(label string, tile reg.Register, n int) {
 	w, x, j := GP64(), GP64(), GP64()
 	MOVQ(b.w, w)
 	MOVQ(tile, x)
-	MOVQ(param("taps"), j)
+	MOVQ(args.At("taps"), j)
 	Label(label)
 	for i := 0; i < vecs; i++ {
 		r := b.v.New()
@@ -220,21 +221,4 @@ func (b *block) sums(label string, tile reg.Register, n int) {
 		ADDQ(b.ldd, b.dst)
 	}
 	ADDQ(I32(int32(n*blockBytes)), tile)
-}
-
-func param(name string) Mem {
-	b, err := Param(name).Resolve()
-	if err != nil {
-		panic(err)
-	}
-	return b.Addr
-}
-
-func load(name string) reg.Register { return Load(Param(name), GP64()) }
-
-// loadBytes loads a number of float32s and makes it one of bytes.
-func loadBytes(name string) reg.Register {
-	r := load(name)
-	SHLQ(U8(2), r)
-	return r
 }

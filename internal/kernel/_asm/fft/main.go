@@ -13,6 +13,7 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 
+	"github.com/seqmix/seqmix/internal/kernel/_asm/internal/args"
 	"github.com/seqmix/seqmix/internal/kernel/_asm/internal/simd"
 )
 
@@ -64,7 +65,7 @@ func (g *gen) first() {
 	g.begin("fftFirst", "func(buf *float32, rows *[8][]float32, ld *[8]int, factors *float32, s, count int)", "fftFirstGeneric.")
 	g.Preload(weightConsts()...)
 	rows := newRows("buf", "s", rowBytes, 8)
-	factors, j, x := load("factors"), load("count"), newSamples()
+	factors, j, x := args.Load("factors"), args.Load("count"), newSamples()
 	Label("loop")
 	rows.sync()
 	x.prefetch()
@@ -187,11 +188,11 @@ func (g *gen) pass(name, generic string, radix int, body func(rows *rowSet, fact
 		g.Preload(math.Sqrt2 / 2)
 	}
 	rows := newRows("buf", "s", rowBytes, radix)
-	blocks, skip := load("blocks"), GP64()
+	blocks, skip := args.Load("blocks"), GP64()
 	MOVQ(rows.stride, skip)
 	IMUL3Q(U8(radix-1), skip, skip)
 	Label("block")
-	factors, j := load("factors"), load("count")
+	factors, j := args.Load("factors"), args.Load("count")
 	Label("loop")
 	rows.sync()
 	g.each(func() {
@@ -211,9 +212,9 @@ func (g *gen) pass(name, generic string, radix int, body func(rows *rowSet, fact
 func (g *gen) product(name string, conj bool) {
 	g.begin(name, "func(buf, spectrum *float32, blocks int)", fmt.Sprintf("fftProductGeneric, with conj %v.", conj))
 	g.Preload(math.Sqrt2 / 2)
-	rows := &rowSet{base: load("buf"), fixed: rowBytes}
-	spectrum := &rowSet{base: load("spectrum"), fixed: rowBytes}
-	blocks := load("blocks")
+	rows := &rowSet{base: args.Load("buf"), fixed: rowBytes}
+	spectrum := &rowSet{base: args.Load("spectrum"), fixed: rowBytes}
+	blocks := args.Load("blocks")
 	Label("loop")
 	for at := 0; at < 8*rowBytes; at += 64 {
 		PREFETCHT0(Mem{Base: spectrum.base, Disp: spectrumAhead + at})
@@ -245,7 +246,7 @@ func (g *gen) last() {
 	g.begin("fftLast", "func(rows *[8][]float32, ld *[8]int, buf, factors *float32, s, count int)", "fftLastGeneric.")
 	g.Preload(weightConsts()...)
 	rows := newRows("buf", "s", rowBytes, 8)
-	factors, j, x := load("factors"), load("count"), newSamples()
+	factors, j, x := args.Load("factors"), args.Load("count"), newSamples()
 	Label("loop")
 	rows.sync()
 	x.prefetch()

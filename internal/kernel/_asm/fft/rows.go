@@ -4,6 +4,8 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	"github.com/seqmix/seqmix/internal/kernel/_asm/internal/args"
 )
 
 // A rowSet addresses up to eight rows at equal distances. The distance is a register, or
@@ -16,7 +18,7 @@ type rowSet struct {
 
 // newRows loads a pointer and a distance, given in units of so many bytes.
 func newRows(base, stride string, unit, n int) *rowSet {
-	r := &rowSet{base: load(base), stride: load(stride)}
+	r := &rowSet{base: args.Load(base), stride: args.Load(stride)}
 	IMUL3Q(U8(unit), r.stride, r.stride)
 	r.prepare(n)
 	return r
@@ -71,14 +73,14 @@ type samples struct {
 func newSamples() *samples {
 	const slice = 24 // bytes of a slice, which begin with its pointer
 	s := &samples{}
-	rows := load("rows")
+	rows := args.Load("rows")
 	for q := range s.rows {
 		s.rows[q] = GP64()
 		MOVQ(Mem{Base: rows, Disp: slice * q}, s.rows[q])
 	}
 	// In bytes, and where they need no register.
 	local := AllocLocal(8 * 8)
-	from, ld := load("ld"), GP64()
+	from, ld := args.Load("ld"), GP64()
 	for q := range s.lds {
 		s.lds[q] = local.Offset(8 * q)
 		MOVQ(Mem{Base: from, Disp: 8 * q}, ld)
@@ -104,5 +106,3 @@ func (s *samples) prefetch() {
 		PREFETCHT0(Mem{Base: r, Index: ld, Scale: 8})
 	}
 }
-
-func load(name string) reg.Register { return Load(Param(name), GP64()) }

@@ -6,6 +6,7 @@ import (
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 
+	"github.com/seqmix/seqmix/internal/kernel/_asm/internal/args"
 	"github.com/seqmix/seqmix/internal/kernel/_asm/internal/simd"
 )
 
@@ -37,16 +38,16 @@ func (k *kernel) emit() {
 	mxcsr := flushDenormals()
 	k.Preload(append(exp2C, round, maxDelta)...)
 
-	k.n, k.a, k.h = load("n"), load("a"), load("h")
-	ldy, ldu, ldd := loadBytes("ldy"), loadBytes("ldu"), loadBytes("ldd")
+	k.n, k.a, k.h = args.Load("n"), args.Load("a"), args.Load("h")
+	ldy, ldu, ldd := args.LoadBytes("ldy"), args.LoadBytes("ldu"), args.LoadBytes("ldd")
 	for _, s := range []string{"ldb", "ldc", "bBlock", "cBlock", "dStep"} {
-		SHLQ(U8(2), param(s))
+		SHLQ(U8(2), args.At(s))
 	}
 
 	Label("block")
-	y, u, delta, t := load("y"), load("u"), load("delta"), GP64()
-	k.b, k.c = load("b"), load("c")
-	MOVQ(param("l"), t)
+	y, u, delta, t := args.Load("y"), args.Load("u"), args.Load("delta"), GP64()
+	k.b, k.c = args.Load("b"), args.Load("c")
+	MOVQ(args.At("l"), t)
 
 	Label("position")
 	k.position(u, delta)
@@ -57,22 +58,22 @@ func (k *kernel) emit() {
 	ADDQ(ldy, y)
 	ADDQ(ldu, u)
 	ADDQ(ldd, delta)
-	ADDQ(param("ldb"), k.b)
-	ADDQ(param("ldc"), k.c)
+	ADDQ(args.At("ldb"), k.b)
+	ADDQ(args.At("ldc"), k.c)
 	DECQ(t)
 	JNZ(LabelRef("position"))
 
 	for _, s := range []string{"y", "u", "delta"} {
-		ADDQ(U8(blockBytes), param(s))
+		ADDQ(U8(blockBytes), args.At(s))
 	}
 	step := GP64()
 	for _, s := range [][2]string{{"b", "bBlock"}, {"c", "cBlock"}, {"d", "dStep"}} {
-		MOVQ(param(s[1]), step)
-		ADDQ(step, param(s[0]))
+		MOVQ(args.At(s[1]), step)
+		ADDQ(step, args.At(s[0]))
 	}
 	ADDQ(k.off, k.a)
 	ADDQ(k.off, k.h)
-	DECQ(param("blocks"))
+	DECQ(args.At("blocks"))
 	JNZ(LabelRef("block"))
 	LDMXCSR(mxcsr)
 	VZEROUPPER()
@@ -81,7 +82,7 @@ func (k *kernel) emit() {
 
 // position loads what is the same for all states.
 func (k *kernel) position(u, delta reg.Register) {
-	d := load("d")
+	d := args.Load("d")
 	k.delta, k.dx, k.sum = nil, nil, nil
 	for at := 0; at < blockBytes; at += k.Bytes {
 		dt, dx, sum, limit := k.New(), k.New(), k.New(), k.Reg(maxDelta)
@@ -99,15 +100,15 @@ func (k *kernel) states() {
 	k.state, k.off = GP64(), GP64()
 	XORQ(k.state, k.state)
 	XORQ(k.off, k.off)
-	CMPB(param("bChannels"), U8(0))
+	CMPB(args.At("bChannels"), U8(0))
 	JNE(LabelRef("bChannels"))
-	CMPB(param("cChannels"), U8(0))
+	CMPB(args.At("cChannels"), U8(0))
 	JNE(LabelRef("cChannels"))
 	k.loop("shared", false, false)
 	Label("cChannels")
 	k.loop("onlyC", false, true)
 	Label("bChannels")
-	CMPB(param("cChannels"), U8(0))
+	CMPB(args.At("cChannels"), U8(0))
 	JNE(LabelRef("allChannels"))
 	k.loop("onlyB", true, false)
 	Label("allChannels")
@@ -147,23 +148,6 @@ func (k *kernel) factor(p reg.Register, channels bool) func(at int) Op {
 	r := k.New()
 	VBROADCASTSS(Mem{Base: p, Index: k.state, Scale: 4}, r)
 	return func(int) Op { return r }
-}
-
-func param(name string) Mem {
-	b, err := Param(name).Resolve()
-	if err != nil {
-		panic(err)
-	}
-	return b.Addr
-}
-
-func load(name string) reg.Register { return Load(Param(name), GP64()) }
-
-// loadBytes loads a number of float32s and makes it one of bytes.
-func loadBytes(name string) reg.Register {
-	r := load(name)
-	SHLQ(U8(2), r)
-	return r
 }
 
 // flushDenormals makes the processor take denormal numbers for zero. It returns where
