@@ -219,6 +219,52 @@ func TestSavedStates(t *testing.T) {
 	}
 }
 
+// FuzzUnmarshalBinary reads what is not a saved state, and what is one of other sizes.
+func FuzzUnmarshalBinary(f *testing.F) {
+	model := seqmix.Stack{newBlock(newRand(), 3)}
+	stream, err := seqmix.NewStream(model, 1)
+	if err != nil {
+		f.Fatal(err)
+	}
+	save := func(s seqmix.Stream) []byte {
+		b, err := s.AppendBinary(nil)
+		if err != nil {
+			f.Fatal(err)
+		}
+		return b
+	}
+	f.Add(save(stream), 3, 4, 1, 9)
+	f.Add([]byte{}, 1<<40, 1<<20, 1, 0)
+	f.Add([]byte("SQMX"), -1, 0, 2, 9)
+	seal := func(kind string, nested ...[]byte) []byte {
+		r := state.Record{Kind: kind, Version: 1, Nested: nested}
+		return r.Append(nil)
+	}
+	norm := state.Record{Kind: "nn.RMSNorm", Version: 1, Ints: []int{3, 1}}
+	f.Fuzz(func(t *testing.T, data []byte, channels, taps, batch, n int) {
+		conv := state.Record{
+			Kind: "nn.CausalConv1D", Version: 1,
+			Ints: []int{channels, taps, batch}, Floats: state.FloatsOf(make([]float32, uint(n)%1000)),
+		}
+		parts := seal("seqmix.Stack", norm.Append(nil), conv.Append(nil))
+		for _, saved := range [][]byte{
+			data,
+			seal("seqmix.Stack", data),
+			seal("seqmix.Stack", seal("seqmix.Residual", data)),
+			seal("seqmix.Stack", seal("seqmix.Residual", parts)),
+		} {
+			s := stream.Clone()
+			before := save(s)
+			if err := s.UnmarshalBinary(saved); err != nil {
+				saved = before
+			}
+			if !bytes.Equal(save(s), saved) {
+				t.Fatalf("after UnmarshalBinary with error %v, the state is % x, want % x", err, save(s), saved)
+			}
+		}
+	})
+}
+
 func TestGrads(t *testing.T) {
 	r := newRand()
 	shared := newLinear(r, 3)

@@ -242,6 +242,9 @@ func (s *stream) UnmarshalBinary(data []byte) error {
 	if s.m.is("no checksum") {
 		want -= 4
 	}
+	if s.m.is("panics on little data") {
+		_ = data[3]
+	}
 	if s.m.is("reads the beginning") && len(data) > want {
 		data = data[:want]
 	}

@@ -63,6 +63,7 @@ func TestFaults(t *testing.T) {
 		{"no checksum", "damaged state"},
 		{"changes on error", "damaged state"},
 		{"reads the beginning", "damaged state"},
+		{"panics on little data", "damaged state"},
 		{"stream without shape check", "stream shape errors"},
 		{"stream writes past the end", "memory outside dst and src of a stream"},
 		{"allocates", "allocations"},

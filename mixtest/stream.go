@@ -221,9 +221,10 @@ func (t *tester) restoreAt(n int) error {
 const damagedBytes = 100
 
 // damaged yields saved states with something wrong, and what it is.
-func (t *tester) damaged(saved []byte) iter.Seq2[string, []byte] {
+func (t *tester) damaged(saved, otherBatch []byte) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
-		_ = yield("nil", nil) &&
+		_ = yield("that of another batch", otherBatch) &&
+			yield("nil", nil) &&
 			yield("empty", []byte{}) &&
 			yield("a line of text", []byte("this is not the state of a stream\n")) &&
 			yield("one byte longer", append(slices.Clone(saved), 0)) &&
@@ -251,46 +252,62 @@ func (t *tester) damagedBytes(saved []byte, yield func(string, []byte) bool) boo
 }
 
 func checkDamaged(t *tester) error {
-	n := t.half()
-	s := t.stream(t.Batch)
-	feed(s, t.src, n)
-	saved, err := save(s)
+	saved, err := save(t.streamAfter(t.Batch, t.half()))
 	if err != nil {
 		return err
 	}
-	other := t.stream(t.Batch + 1)
-	feed(other, t.random(t.Batch+1, n), n)
-	otherBatch, err := save(other)
+	otherBatch, err := save(t.streamAfter(t.Batch+1, t.half()))
 	if err != nil {
 		return err
 	}
-	s = t.stream(t.Batch)
-	feed(s, t.src, 1)
-	before, err := save(s)
-	if err != nil {
+	r := reader{t: t, s: t.streamAfter(t.Batch, 1)}
+	if r.before, err = save(r.s); err != nil {
 		return err
 	}
 	var errs []error
-	try := func(name string, data []byte) {
-		if s.UnmarshalBinary(data) == nil {
-			errs = append(errs, fmt.Errorf("a state that is %s was read without an error", name))
-		} else if after, err := save(s); err != nil || !bytes.Equal(after, before) {
-			errs = append(errs, fmt.Errorf("a state that is %s gave an error, but UnmarshalBinary changed the stream (%v)", name, err))
-		} else {
-			return
+	for name, data := range t.damaged(saved, otherBatch) {
+		if err := r.refuse(name, data); err != nil {
+			errs = append(errs, err)
+			r.s = t.streamAfter(t.Batch, 1)
 		}
-		s = t.stream(t.Batch)
-		feed(s, t.src, 1)
-	}
-	try("that of another batch", otherBatch)
-	for name, data := range t.damaged(saved) {
-		try(name, data)
 	}
 	rest := t.src.Slice(1, t.Len)
-	fresh := t.stream(t.Batch)
-	feed(fresh, t.src, 1)
-	err = same(feed(s, rest, rest.Len), feed(fresh, rest, rest.Len))
+	err = same(feed(r.s, rest, rest.Len), feed(t.streamAfter(t.Batch, 1), rest, rest.Len))
 	return errors.Join(append(firstFew(errs), explain(err, "after errors of UnmarshalBinary"))...)
+}
+
+// streamAfter returns a stream of so many sequences after n positions, those of src if
+// it is of the same batch.
+func (t *tester) streamAfter(batch, n int) seqmix.Stream {
+	s := t.stream(batch)
+	src := t.src
+	if batch != t.Batch {
+		src = t.random(batch, n)
+	}
+	feed(s, src, n)
+	return s
+}
+
+// reader is a stream that is to refuse what it reads.
+type reader struct {
+	t      *tester
+	s      seqmix.Stream
+	before []byte // its state
+}
+
+// refuse returns an error unless the stream refuses data and stays as it is.
+func (r *reader) refuse(name string, data []byte) error {
+	var err error
+	if p := panicOf(func() { err = r.s.UnmarshalBinary(data) }); p != nil {
+		return fmt.Errorf("a state that is %s: panic: %v", name, p)
+	}
+	if err == nil {
+		return fmt.Errorf("a state that is %s was read without an error", name)
+	}
+	if after, err := save(r.s); err != nil || !bytes.Equal(after, r.before) {
+		return fmt.Errorf("a state that is %s gave an error, but UnmarshalBinary changed the stream (%v)", name, err)
+	}
+	return nil
 }
 
 // firstFew keeps a report short.
