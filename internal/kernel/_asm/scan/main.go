@@ -35,7 +35,7 @@ func (k *kernel) emit() {
 	TEXT(name, NOSPLIT, "func(l, n, blocks int, y, u, delta *float32, ldy, ldu, ldd int, a, h, b, c, d *float32, ldb, ldc, bBlock, cBlock, dStep int, bChannels, cChannels bool)")
 	Pragma("noescape")
 	Doc(name + " is scanBlocksGeneric.")
-	mxcsr := flushDenormals()
+	mxcsr := simd.FlushDenormals()
 	k.Preload(append(exp2C, round, maxDelta)...)
 
 	k.n, k.a, k.h = args.Load("n"), args.Load("a"), args.Load("h")
@@ -148,20 +148,6 @@ func (k *kernel) factor(p reg.Register, channels bool) func(at int) Op {
 	r := k.New()
 	VBROADCASTSS(Mem{Base: p, Index: k.state, Scale: 4}, r)
 	return func(int) Op { return r }
-}
-
-// flushDenormals makes the processor take denormal numbers for zero. It returns where
-// the setting before is kept.
-func flushDenormals() Mem {
-	const flush = 1<<15 | 1<<6 // of results, of operands
-	local := AllocLocal(8)
-	STMXCSR(local)
-	r := GP32()
-	MOVL(local, r)
-	ORL(U32(flush), r)
-	MOVL(r, local.Offset(4))
-	LDMXCSR(local.Offset(4))
-	return local
 }
 
 // exp2C are the coefficients of the polynomial for 2^x, highest power first, as in

@@ -1,0 +1,7 @@
+//go:build purego || !amd64
+
+package kernel
+
+func linearBlocks() int { return 1 }
+
+func linearParts(p *linearTile) { linearGeneric(p) }
