@@ -3,6 +3,7 @@ package kernel
 import "fmt"
 
 //go:generate sh -c "cd _asm && go run ./gemm -out ../gemm_amd64.s -stubs ../gemm_stub_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run ./neon -group gemm -out ../gemm_arm64.s -stubs ../gemm_stub_arm64.go"
 
 // The constants of the product's format. The inner dimension is cut into blocks of
 // a size that depends on nothing but its length: every output is one chain of

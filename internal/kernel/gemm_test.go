@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"math/big"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -124,6 +125,74 @@ func TestGemmBits(t *testing.T) {
 			t.Error("tiers differ")
 		}
 	})
+}
+
+// TestGemmFused compares with the chains of multiply-adds that the format prescribes,
+// rounded once each: so tiers that never run on the same machine agree as well.
+func TestGemmFused(t *testing.T) {
+	for _, s := range [][3]int{{13, 33, 7}, {6, 32, 130}, {3, 40, 1024}, {7, 35, 1300}} {
+		m, n, k := s[0], s[1], s[2]
+		a, w, old := random(m*k, 1), random(n*k, 2), random(m*n, 3)
+		want := slices.Clone(old)
+		for i := range want {
+			kc := k
+			if k > wholeK {
+				kc = blockK
+			}
+			for p := 0; p < k; p += kc {
+				var sum float32
+				for q := p; q < min(p+kc, k); q++ {
+					sum = fma32(a[i/n*k+q], w[i%n*k+q], sum)
+				}
+				want[i] += sum
+			}
+		}
+		cputest.ForEachTier(t, func(t *testing.T) {
+			if cpu.Active() == cpu.TierGeneric {
+				t.Skip("fuses only where Go does")
+			}
+			got := slices.Clone(old)
+			Gemm(got, n, a, k, packed(w, n, k), m, n, k, true)
+			if !slices.Equal(got, want) {
+				t.Errorf("%d×%d×%d: not the sums of fused multiply-adds", m, n, k)
+			}
+		})
+	}
+}
+
+// fma32 returns x·y + z, rounded once. The product is exact in float64. The sum is
+// rounded there to odd, which tells the next rounding on which side of a tie it lies.
+func fma32(x, y, z float32) float32 {
+	p, c := float64(x)*float64(y), float64(z)
+	sum := p + c
+	back := sum - p
+	lost := (p - (sum - back)) + (c - back)
+	if b := math.Float64bits(sum); lost != 0 && b&1 == 0 {
+		// Toward what was lost: up in magnitude if it has the sign of the sum.
+		if (lost > 0) == (sum > 0) {
+			b++
+		} else {
+			b--
+		}
+		sum = math.Float64frombits(b)
+	}
+	return float32(sum)
+}
+
+func TestFMA32(t *testing.T) {
+	x, y, z := random(10_000, 1), random(10_000, 2), random(10_000, 3)
+	for i := range x {
+		if i%2 == 0 { // a product that misses a half of the last place of z by little
+			_, e := math.Frexp(float64(z[i]))
+			x[i] = float32(math.Ldexp(1+0x1p-23, e-25))
+			y[i] = float32(math.Copysign(1-0x1p-23, float64(y[i])))
+		}
+		exact := new(big.Float).SetPrec(200).SetFloat64(float64(x[i]) * float64(y[i]))
+		want, _ := exact.Add(exact, big.NewFloat(float64(z[i]))).Float32()
+		if got := fma32(x[i], y[i], z[i]); got != want {
+			t.Fatalf("%v·%v + %v = %v, want %v", x[i], y[i], z[i], got, want)
+		}
+	}
 }
 
 func TestPanels(t *testing.T) {

@@ -1,0 +1,284 @@
+package arm64
+
+import "fmt"
+
+const (
+	vectorBytes = 16
+	// Lanes is the number of float32s in a vector.
+	Lanes = vectorBytes / 4
+)
+
+// Mem is the memory Off bytes from where Base points.
+type Mem struct {
+	Base R
+	Off  int
+}
+
+// Plus returns the memory n bytes further.
+func (m Mem) Plus(n int) Mem { return Mem{m.Base, m.Off + n} }
+
+// Read returns the vector at m.
+func (f *Func) Read(m Mem) V {
+	r := f.V()
+	f.emit("FMOVQ %d(R%d), F%d", m.Off, use(m.Base), def(r))
+	return r
+}
+
+// ReadPair returns the two vectors from m on.
+func (f *Func) ReadPair(m Mem) (a, b V) {
+	a, b = f.V(), f.V()
+	f.emit("FLDPQ %d(R%d), (F%d, F%d)", m.Off, use(m.Base), def(a), def(b))
+	return a, b
+}
+
+// ReadNext returns the vector at p and moves p past it.
+func (f *Func) ReadNext(p R) V {
+	r := f.V()
+	f.emit("FMOVQ.P 16(R%d), F%d", mod(p), def(r))
+	return r
+}
+
+// Read2 and Read1 read two lanes or one. The others become zero.
+func (f *Func) Read2(m Mem) V {
+	r := f.V()
+	f.emit("FMOVD %d(R%d), F%d", m.Off, use(m.Base), def(r))
+	return r
+}
+
+func (f *Func) Read1(m Mem) V {
+	r := f.V()
+	f.emit("FMOVS %d(R%d), F%d", m.Off, use(m.Base), def(r))
+	return r
+}
+
+// Read2Next and Read1Next also move p past what they read.
+func (f *Func) Read2Next(p R) V {
+	r := f.V()
+	f.emit("FMOVD.P 8(R%d), F%d", mod(p), def(r))
+	return r
+}
+
+func (f *Func) Read1Next(p R) V {
+	r := f.V()
+	f.emit("FMOVS.P 4(R%d), F%d", mod(p), def(r))
+	return r
+}
+
+// ReadAll fills all lanes with the float32 at p.
+func (f *Func) ReadAll(p R) V {
+	r := f.V()
+	f.emit("VLD1R (R%d), [V%d.S4]", use(p), def(r))
+	return r
+}
+
+// Write stores a vector.
+func (f *Func) Write(x V, m Mem) { f.emit("FMOVQ F%d, %d(R%d)", use(x), m.Off, use(m.Base)) }
+
+// WritePair stores two.
+func (f *Func) WritePair(a, b V, m Mem) {
+	f.emit("FSTPQ (F%d, F%d), %d(R%d)", use(a), use(b), m.Off, use(m.Base))
+}
+
+// Write1 stores the first lane.
+func (f *Func) Write1(x V, m Mem) { f.emit("FMOVS F%d, %d(R%d)", use(x), m.Off, use(m.Base)) }
+
+// ReadPart returns the first n lanes from p on, n being 1, 2 or 3; the others are zero.
+// Labels begin with name.
+func (f *Func) ReadPart(name string, p, n R) V {
+	r := f.V()
+	f.TBZ(1, n, name+"One")
+	f.emit("FMOVD (R%d), F%d", use(p), def(r))
+	f.TBZ(0, n, name+"Read")
+	third := f.R()
+	f.emit("ADD $8, R%d, R%d", use(p), def(third))
+	f.emit("VLD1 (R%d), V%d.S[2]", use(third), mod(r))
+	f.B(name + "Read")
+	f.Label(name + "One")
+	f.emit("FMOVS (R%d), F%d", use(p), def(r))
+	f.Label(name + "Read")
+	return r
+}
+
+// WritePart stores as many lanes at p.
+func (f *Func) WritePart(name string, x V, p, n R) {
+	f.TBZ(1, n, name+"One")
+	f.emit("FMOVD F%d, (R%d)", use(x), use(p))
+	f.TBZ(0, n, name+"Written")
+	third := f.R()
+	f.emit("ADD $8, R%d, R%d", use(p), def(third))
+	f.emit("VST1 V%d.S[2], (R%d)", use(x), use(third))
+	f.B(name + "Written")
+	f.Label(name + "One")
+	f.emit("FMOVS F%d, (R%d)", use(x), use(p))
+	f.Label(name + "Written")
+}
+
+// Zero returns a vector of zeros.
+func (f *Func) Zero() V {
+	r := f.V()
+	f.ClearV(r)
+	return r
+}
+
+// ClearV makes a vector zero.
+func (f *Func) ClearV(r V) {
+	f.emit("VMOVI $0, V%d.B16", def(r))
+}
+
+// Copy returns a copy of x.
+func (f *Func) Copy(x V) V {
+	r := f.V()
+	f.CopyTo(x, r)
+	return r
+}
+
+// CopyTo copies x to r.
+func (f *Func) CopyTo(x, r V) { f.emit("VMOV V%d.B16, V%d.B16", use(x), def(r)) }
+
+// FillV fills all lanes with the first of x.
+func (f *Func) FillV(x V) V {
+	r := f.V()
+	f.emit("VDUP V%d.S[0], V%d.S4", use(x), def(r))
+	return r
+}
+
+// word appends an instruction that is encoded here. Its operands are those of the
+// comment, in the order of arm's manuals: destination, then sources.
+func (f *Func) word(bits uint32, comment string, operands ...any) {
+	f.code = append(f.code, inst{word: bits, format: comment, args: operands, shifts: []int{0, 5, 16}[:len(operands)]})
+}
+
+func (f *Func) unary(bits uint32, name string, x V) V {
+	r := f.V()
+	f.word(bits, name, def(r), use(x))
+	return r
+}
+
+func (f *Func) binaryTo(bits uint32, name string, a, b, r V) {
+	f.word(bits, name+" v%d.4s, v%d.4s, v%d.4s", def(r), use(a), use(b))
+}
+
+func (f *Func) binary(bits uint32, name string, a, b V) V {
+	r := f.V()
+	f.binaryTo(bits, name, a, b, r)
+	return r
+}
+
+// Arithmetic, with a new register for the result or, in the forms that end in To, a
+// given one, which may be an operand. Max and Min give NaN if an operand is NaN.
+func (f *Func) Add(a, b V) V      { return f.binary(0x4e20d400, "fadd", a, b) }
+func (f *Func) Sub(a, b V) V      { return f.binary(0x4ea0d400, "fsub", a, b) }
+func (f *Func) Mul(a, b V) V      { return f.binary(0x6e20dc00, "fmul", a, b) }
+func (f *Func) Div(a, b V) V      { return f.binary(0x6e20fc00, "fdiv", a, b) }
+func (f *Func) Max(a, b V) V      { return f.binary(0x4e20f400, "fmax", a, b) }
+func (f *Func) Min(a, b V) V      { return f.binary(0x4ea0f400, "fmin", a, b) }
+func (f *Func) AddTo(a, b, r V)   { f.binaryTo(0x4e20d400, "fadd", a, b, r) }
+func (f *Func) MulTo(a, b, r V)   { f.binaryTo(0x6e20dc00, "fmul", a, b, r) }
+func (f *Func) MaxTo(a, b, r V)   { f.binaryTo(0x4e20f400, "fmax", a, b, r) }
+func (f *Func) Abs(x V) V         { return f.unary(0x4ea0f800, "fabs v%d.4s, v%d.4s", x) }
+func (f *Func) Neg(x V) V         { return f.unary(0x6ea0f800, "fneg v%d.4s, v%d.4s", x) }
+func (f *Func) FromInt(x V) V     { return f.unary(0x4e21d800, "scvtf v%d.4s, v%d.4s", x) }
+func (f *Func) MaxAcross(x V) V   { return f.unary(0x6e30f800, "fmaxv s%d, v%d.4s", x) }
+func (f *Func) WidenLow8(x V) V   { return f.unary(0x0f08a400, "sxtl v%d.8h, v%d.8b", x) }
+func (f *Func) WidenHigh8(x V) V  { return f.unary(0x4f08a400, "sxtl2 v%d.8h, v%d.16b", x) }
+func (f *Func) WidenLow16(x V) V  { return f.unary(0x0f10a400, "sxtl v%d.4s, v%d.4h", x) }
+func (f *Func) WidenHigh16(x V) V { return f.unary(0x4f10a400, "sxtl2 v%d.4s, v%d.8h", x) }
+
+// MulAdd adds a·b to acc, MulSub subtracts it, with one rounding.
+func (f *Func) MulAdd(a, b, acc V) {
+	f.emit("VFMLA V%d.S4, V%d.S4, V%d.S4", use(b), use(a), mod(acc))
+}
+
+func (f *Func) MulSub(a, b, acc V) {
+	f.emit("VFMLS V%d.S4, V%d.S4, V%d.S4", use(b), use(a), mod(acc))
+}
+
+func (f *Func) byLane(bits uint32, name string, acc operand, a, b V, lane int) {
+	bits |= uint32(lane&1)<<21 | uint32(lane>>1)<<11
+	f.word(bits, fmt.Sprintf("%s v%%d.4s, v%%d.4s, v%%d.s[%d]", name, lane), acc, use(a), use(b))
+}
+
+// MulAddLane, MulSubLane and MulLane multiply by one lane of b.
+func (f *Func) MulAddLane(a, b V, lane int, acc V) {
+	f.byLane(0x4f801000, "fmla", mod(acc), a, b, lane)
+}
+func (f *Func) MulSubLane(a, b V, lane int, acc V) {
+	f.byLane(0x4f805000, "fmls", mod(acc), a, b, lane)
+}
+func (f *Func) MulLane(a, b V, lane int) V {
+	r := f.V()
+	f.byLane(0x4f809000, "fmul", def(r), a, b, lane)
+	return r
+}
+
+// Integer arithmetic on the bits of the lanes.
+func (f *Func) AddInt(a, b V) V {
+	r := f.V()
+	f.emit("VADD V%d.S4, V%d.S4, V%d.S4", use(b), use(a), def(r))
+	return r
+}
+
+func (f *Func) SubInt(a, b V) V {
+	r := f.V()
+	f.emit("VSUB V%d.S4, V%d.S4, V%d.S4", use(b), use(a), def(r))
+	return r
+}
+
+func (f *Func) ShiftLeft(x V, n int) V {
+	r := f.V()
+	f.emit("VSHL $%d, V%d.S4, V%d.S4", n, use(x), def(r))
+	return r
+}
+
+// ShiftRight keeps the sign.
+func (f *Func) ShiftRight(x V, n int) V {
+	r := f.V()
+	f.word(0x4f000400|uint32(64-n)<<16, fmt.Sprintf("sshr v%%d.4s, v%%d.4s, #%d", n), def(r), use(x))
+	return r
+}
+
+func (f *Func) And(a, b V) V {
+	r := f.V()
+	f.emit("VAND V%d.B16, V%d.B16, V%d.B16", use(b), use(a), def(r))
+	return r
+}
+
+// Greater returns ones in the lanes where a > b holds, NotLess where a >= b does. Both
+// are zero where one is NaN.
+func (f *Func) Greater(a, b V) V { return f.binary(0x6ea0e400, "fcmgt", a, b) }
+func (f *Func) NotLess(a, b V) V { return f.binary(0x6e20e400, "fcmge", a, b) }
+
+// Select returns the bits of yes where those of mask are set, and of no elsewhere. It
+// uses mask up.
+func (f *Func) Select(mask, yes, no V) V {
+	f.emit("VBSL V%d.B16, V%d.B16, V%d.B16", use(no), use(yes), mod(mask))
+	return mask
+}
+
+// Unzip, Zip and swaps: what the lanes of the result are is said with lanes a0 to a3
+// and b0 to b3.
+
+// Transpose1 returns a0 b0 a2 b2 and Transpose2 a1 b1 a3 b3.
+func (f *Func) Transpose1(a, b V) V { return f.shuffle("VTRN1 V%d.S4, V%d.S4, V%d.S4", a, b) }
+func (f *Func) Transpose2(a, b V) V { return f.shuffle("VTRN2 V%d.S4, V%d.S4, V%d.S4", a, b) }
+
+// LowHalves returns a0 a1 b0 b1 and HighHalves a2 a3 b2 b3.
+func (f *Func) LowHalves(a, b V) V  { return f.shuffle("VTRN1 V%d.D2, V%d.D2, V%d.D2", a, b) }
+func (f *Func) HighHalves(a, b V) V { return f.shuffle("VTRN2 V%d.D2, V%d.D2, V%d.D2", a, b) }
+
+func (f *Func) shuffle(format string, a, b V) V {
+	r := f.V()
+	f.emit(format, use(b), use(a), def(r))
+	return r
+}
+
+// SwapNeighbours returns a1 a0 a3 a2.
+func (f *Func) SwapNeighbours(x V) V {
+	r := f.V()
+	f.emit("VREV64 V%d.S4, V%d.S4", use(x), def(r))
+	return r
+}
+
+// CompareScalars compares the first lanes: BVS branches if one is NaN, BEQ if they are
+// equal.
+func (f *Func) CompareScalars(a, b V) { f.emit("FCMPS F%d, F%d", use(b), use(a)) }
