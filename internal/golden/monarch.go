@@ -1,0 +1,277 @@
+package golden
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/goldentest"
+	"github.com/seqmix/seqmix/monarch"
+	"github.com/seqmix/seqmix/tensor"
+)
+
+var _ = register(map[string]computation{
+	"mul":       monarchMultiply,
+	"inverse":   monarchInverse,
+	"proj":      monarchProject,
+	"paper":     monarchPaper,
+	"bfly":      monarchButterfly,
+	"dft":       monarchDFT,
+	"order2":    monarchOrder,
+	"order3":    monarchOrder,
+	"order4":    monarchOrder,
+	"order5":    monarchOrder,
+	"monarch":   monarchLinear,
+	"blockdiag": monarchBlockDiag,
+	"glu":       monarchMLP,
+	"mlp":       monarchMLP,
+})
+
+// vectors describes a tensor of a case as a matrix whose rows are vectors of n numbers.
+func vectors(c *goldentest.Case, name string, n int) tensor.Mat {
+	v := c.Tensor(name)
+	return tensor.MatOf(v, len(v)/n, n)
+}
+
+// times multiplies the vectors in a tensor of a case by m.
+func times(m *monarch.Matrix, c *goldentest.Case, name string) []float32 {
+	w := 1
+	if m.Complex() {
+		w = 2
+	}
+	src := vectors(c, name, m.In()*w)
+	dst := make([]float32, src.Rows*m.Out()*w)
+	m.Apply(tensor.MatOf(dst, src.Rows, m.Out()*w), src)
+	return dst
+}
+
+func monarchMultiply(c *goldentest.Case) (results, error) {
+	var cfg struct {
+		Complex bool `json:"complex"`
+	}
+	if err := c.Config(&cfg); err != nil {
+		return nil, err
+	}
+	factors := monarch.New
+	if cfg.Complex {
+		factors = monarch.NewComplex
+	}
+	m, err := factors(tensorOf(c, "param.w1"), tensorOf(c, "param.w2"))
+	if err != nil {
+		return nil, err
+	}
+	return results{
+		"out.y":     times(m, c, "in.x"),
+		"out.dense": m.Dense().Data(),
+		"out.yt":    times(m.Transpose(), c, "in.dy"),
+	}, nil
+}
+
+func monarchInverse(c *goldentest.Case) (results, error) {
+	m, err := monarch.New(tensorOf(c, "param.w1"), tensorOf(c, "param.w2"))
+	if err != nil {
+		return nil, err
+	}
+	inverse, err := m.Inverse()
+	if err != nil {
+		return nil, err
+	}
+	return results{
+		"out.x_inv":   times(inverse, c, "in.y"),
+		"out.yt":      times(m.Transpose(), c, "in.y"),
+		"out.inverse": inverse.Dense().Data(),
+	}, nil
+}
+
+func monarchProject(c *goldentest.Case) (results, error) {
+	var cfg struct {
+		W1    [3]int  `json:"w1"`
+		W2    [3]int  `json:"w2"`
+		Error float64 `json:"error_fro"`
+	}
+	if err := c.Config(&cfg); err != nil {
+		return nil, err
+	}
+	shape := monarch.Shape{K: cfg.W1[0], Q: cfg.W1[1], P: cfg.W1[2], L: cfg.W2[0], S: cfg.W2[1], R: cfg.W2[2]}
+	w1, w2, distance, err := monarch.Project(tensorOf(c, "in.dense"), shape)
+	if err != nil {
+		return nil, err
+	}
+	if d := distance - cfg.Error; math.Abs(d) > 1e-6*max(cfg.Error, 1) {
+		return nil, fmt.Errorf("the distance is %g, want %g", distance, cfg.Error)
+	}
+	m, err := monarch.New(w1, w2)
+	if err != nil {
+		return nil, err
+	}
+	return results{"out.approx": m.Dense().Data()}, nil
+}
+
+// monarchPaper runs the matrix of the Monarch Mixer paper: a digit swap, then a Monarch
+// matrix.
+func monarchPaper(c *goldentest.Case) (results, error) {
+	m, err := monarch.NewSwapped(tensorOf(c, "param.L"), tensorOf(c, "param.R"))
+	if err != nil {
+		return nil, err
+	}
+	return results{"out.y": times(m, c, "in.x")}, nil
+}
+
+// monarchButterfly runs a layer of BlockdiagButterflyLinear, whose first factor has its
+// rows in another order.
+func monarchButterfly(c *goldentest.Case) (results, error) {
+	var cfg struct {
+		N2 int `json:"n2"`
+		B1 int `json:"b1"`
+	}
+	if err := c.Config(&cfg); err != nil {
+		return nil, err
+	}
+	w1, err := monarch.FromButterfly(tensorOf(c, "param.w1_bfly"), cfg.N2)
+	if err != nil {
+		return nil, err
+	}
+	m, err := monarch.New(w1, tensorOf(c, "param.w2_bfly"))
+	if err != nil {
+		return nil, err
+	}
+	y, bias := times(m, c, "in.x"), c.Tensor("param.bias")
+	for i := range y {
+		y[i] += bias[i%len(bias)]
+	}
+	return results{"out.y": y}, nil
+}
+
+func monarchDFT(c *goldentest.Case) (results, error) {
+	var cfg struct {
+		I    int   `json:"I"`
+		J    int   `json:"J"`
+		Perm []int `json:"perm"`
+	}
+	if err := c.Config(&cfg); err != nil {
+		return nil, err
+	}
+	forward, err := monarch.DFT(cfg.I, cfg.J)
+	if err != nil {
+		return nil, err
+	}
+	inverse, err := monarch.InverseDFT(cfg.I, cfg.J)
+	if err != nil {
+		return nil, err
+	}
+	// The factors make the transform of a permuted vector.
+	w1, w2 := monarch.DFTFactors(cfg.I, cfg.J)
+	factors, err := monarch.NewComplex(w1, w2)
+	if err != nil {
+		return nil, err
+	}
+	x := vectors(c, "in.x", 2*forward.In())
+	permuted := tensor.MatOf(make([]float32, len(x.Data)), x.Rows, x.Cols)
+	for i := range x.Rows {
+		for to, from := range cfg.Perm {
+			copy(permuted.Row(i)[2*to:2*to+2], x.Row(i)[2*from:])
+		}
+	}
+	factors.Apply(permuted, permuted)
+	if err := c.Compare("out.y", permuted.Data); err != nil {
+		return nil, err
+	}
+	return results{
+		"out.y": times(forward, c, "in.x"), "out.yi": times(inverse, c, "in.x"),
+		"out.w1": w1.Data(), "out.w2": w2.Data(),
+	}, nil
+}
+
+func monarchOrder(c *goldentest.Case) (results, error) {
+	var factors []*tensor.Tensor
+	for i := 0; c.Has(fmt.Sprint("param.b", i)); i++ {
+		factors = append(factors, tensorOf(c, fmt.Sprint("param.b", i)))
+	}
+	if c.Has("param.w1") {
+		factors = []*tensor.Tensor{tensorOf(c, "param.w2"), tensorOf(c, "param.w1")}
+	}
+	m, err := monarch.NewOrder(factors...)
+	if err != nil {
+		return nil, err
+	}
+	y := times(m, c, "in.x")
+	if len(factors) == 2 {
+		plain, err := monarch.New(factors[1], factors[0])
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Equal(y, times(plain, c, "in.x")) {
+			return nil, fmt.Errorf("a matrix of order two is not the same as one of any order with two factors")
+		}
+	}
+	return results{"out.y": y}, nil
+}
+
+func monarchLinear(c *goldentest.Case) (results, error) {
+	var cfg monarch.LinearConfig
+	if err := c.Config(&cfg); err != nil {
+		return nil, err
+	}
+	l, err := monarch.NewLinear(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return linearCase(c, l)
+}
+
+func monarchBlockDiag(c *goldentest.Case) (results, error) {
+	var cfg monarch.LinearConfig
+	if err := c.Config(&cfg); err != nil {
+		return nil, err
+	}
+	l, err := monarch.NewBlockDiag(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return linearCase(c, l)
+}
+
+// linearCase runs a linear layer, and compares its matrix.
+func linearCase(c *goldentest.Case, l interface {
+	seqmix.Mixer
+	Out() int
+	Apply(dst, src tensor.Seq)
+	Matrix() *monarch.Matrix
+}) (results, error) {
+	if err := setParams(c, l, ""); err != nil {
+		return nil, err
+	}
+	src := seqOf(c, "in.x")
+	dst := tensor.NewSeq(src.Batch, src.Len, l.Out())
+	l.Apply(dst, src)
+	return results{"out.y": dst.Data, "out.dense": l.Matrix().Dense().Data()}, nil
+}
+
+func monarchMLP(c *goldentest.Case) (results, error) {
+	var cfg struct {
+		monarch.MLPConfig
+		Blocks int `json:"nblocks"`
+	}
+	if err := c.Config(&cfg); err != nil {
+		return nil, err
+	}
+	mlp := cfg.MLPConfig
+	mlp.Blocks = cfg.Blocks
+	mlp.Monarch = new(cfg.Blocks != 0)
+	// The first projection has twice as many rows as the second has columns, if there is
+	// a gate: the blocks of a shape that is not divisible are rounded up.
+	in, out := c.Shape("param.gated_layers.weight"), c.Shape("param.wo.weight")
+	mlp.GLU = new(in[len(in)-2] > out[len(out)-1])
+	m, err := monarch.NewMLP(mlp)
+	if err != nil {
+		return nil, err
+	}
+	if err := setParams(c, m, ""); err != nil {
+		return nil, err
+	}
+	src := seqOf(c, "in.x")
+	dst := like(src)
+	m.Mix(dst, src)
+	return results{"out.y": dst.Data}, nil
+}
