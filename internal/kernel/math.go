@@ -3,6 +3,7 @@ package kernel
 import "fmt"
 
 //go:generate sh -c "cd _asm && go run ./math -out ../math_amd64.s -stubs ../math_stub_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run ./neon -group math -out ../math_arm64.s -stubs ../math_stub_arm64.go"
 
 // In this file dst may be exactly an input; it must not overlap one otherwise. All
 // slices have the same length, else the functions panic. NaNs stay NaNs.

@@ -64,9 +64,6 @@ func ScaleMul(dst []float32, alpha float32, a, b []float32) {
 	}
 }
 
-// partials is how many partial sums a reduction keeps at the most.
-const partials = 64
-
 // Dot returns Σ a·b. As in all sums here, some dozens of partial sums are kept and
 // added at the end, in an order that depends on the length and the tier only; so the
 // error grows with a small fraction of the length.

@@ -94,6 +94,9 @@ func mulAdd(dst, x, y, z []float32) {
 	}
 }
 
+// partials is how many partial sums a reduction keeps at the most.
+const partials = 64
+
 // whole returns how many of n elements the reductions in assembly take; the rest is
 // left to Go.
 func whole(n int) int {

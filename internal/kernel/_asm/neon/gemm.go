@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 
-	. "github.com/seqmix/seqmix/internal/kernel/_asm/internal/arm64"
+	"github.com/seqmix/seqmix/internal/kernel/_asm/internal/arm64"
 )
 
 const (
@@ -17,7 +17,7 @@ const (
 // gemm emits tiles of up to six rows of half a panel and of up to three rows of a whole
 // one. With all 24 sums of four lanes in registers, a step along k of six rows takes
 // four loads of weights and one and a half of rows for 24 multiply-adds.
-func gemm(file *File) {
+func gemm(file *arm64.File) {
 	for m := 4; m <= 6; m++ {
 		gemmTile(file, m, 16)
 	}
@@ -26,25 +26,25 @@ func gemm(file *File) {
 	}
 }
 
-func gemmTile(file *File, m, columns int) {
+func gemmTile(file *arm64.File, m, columns int) {
 	f := file.Func(fmt.Sprintf("gemmTile%dx%dNEON", m, columns),
 		"func(k int, a *float32, lda int, b, c *float32, ldc int, add bool)",
 		fmt.Sprintf("computes c[i*ldc+j] (+)= Σ a[i*lda+p]·b[p*32+j] for i < %d and j < %d.", m, columns))
 	k, b := f.Load("k"), f.Load("b")
 	rows := rowPointers(f, "a", "lda", m)
-	acc := make([][]V, m)
+	acc := make([][]vec, m)
 	for i := range acc {
-		for j := 0; j < columns/Lanes; j++ {
+		for j := 0; j < columns/arm64.Lanes; j++ {
 			acc[i] = append(acc[i], f.Zero())
 		}
 	}
 	// step takes element lane of x, the elements of the rows, and the weights of step u.
-	step := func(x []V, lane, u int) {
-		for j := 0; j < columns/Lanes; j += 2 {
+	step := func(x []vec, lane, u int) {
+		for j := 0; j < columns/arm64.Lanes; j += 2 {
 			if j%4 == 0 {
-				f.Prefetch(Mem{Base: b, Off: ahead + u*panelBytes + j*vector})
+				f.Prefetch(mem{Base: b, Off: ahead + u*panelBytes + j*vector})
 			}
-			w0, w1 := f.ReadPair(Mem{Base: b, Off: u*panelBytes + j*vector})
+			w0, w1 := f.ReadPair(mem{Base: b, Off: u*panelBytes + j*vector})
 			for i := range acc {
 				f.MulAddLane(w0, x[i], lane, acc[i][j])
 				f.MulAddLane(w1, x[i], lane, acc[i][j+1])
@@ -55,7 +55,7 @@ func gemmTile(file *File, m, columns int) {
 	f.LSRTo(2, k, four)
 	f.CBZ(four, "single")
 	f.Loop("four", four, func() {
-		var x []V
+		var x []vec
 		for _, r := range rows {
 			x = append(x, f.ReadNext(r))
 		}
@@ -69,7 +69,7 @@ func gemmTile(file *File, m, columns int) {
 	f.ANDTo(3, k, rest)
 	f.CBZ(rest, "done")
 	f.Loop("one", rest, func() {
-		var x []V
+		var x []vec
 		for _, r := range rows {
 			x = append(x, f.Read1Next(r))
 		}
@@ -81,8 +81,8 @@ func gemmTile(file *File, m, columns int) {
 }
 
 // rowPointers returns pointers to m rows.
-func rowPointers(f *Func, base, ld string, m int) []R {
-	rows := []R{f.Load(base)}
+func rowPointers(f *asm, base, ld string, m int) []reg {
+	rows := []reg{f.Load(base)}
 	stride := f.LoadBytes(ld)
 	for len(rows) < m {
 		r := f.R()
@@ -93,13 +93,13 @@ func rowPointers(f *Func, base, ld string, m int) []R {
 }
 
 // gemmStore adds the old content of c, if asked to, and stores the sums.
-func gemmStore(f *Func, acc [][]V) {
+func gemmStore(f *asm, acc [][]vec) {
 	add := f.Load("add")
 	rows := rowPointers(f, "c", "ldc", len(acc))
 	f.CBZ(add, "store")
 	for i, r := range rows {
 		for j := 0; j < len(acc[i]); j += 2 {
-			x, y := f.ReadPair(Mem{Base: r, Off: j * vector})
+			x, y := f.ReadPair(mem{Base: r, Off: j * vector})
 			f.AddTo(acc[i][j], x, acc[i][j])
 			f.AddTo(acc[i][j+1], y, acc[i][j+1])
 		}
@@ -107,7 +107,7 @@ func gemmStore(f *Func, acc [][]V) {
 	f.Label("store")
 	for i, r := range rows {
 		for j := 0; j < len(acc[i]); j += 2 {
-			f.WritePair(acc[i][j], acc[i][j+1], Mem{Base: r, Off: j * vector})
+			f.WritePair(acc[i][j], acc[i][j+1], mem{Base: r, Off: j * vector})
 		}
 	}
 	f.RET()

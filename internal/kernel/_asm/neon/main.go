@@ -10,9 +10,17 @@ import (
 	"github.com/seqmix/seqmix/internal/kernel/_asm/internal/arm64"
 )
 
+type (
+	asm = arm64.Func
+	vec = arm64.V // a vector of four float32s
+	reg = arm64.R
+	mem = arm64.Mem
+)
+
 // groups are the functions that write each group.
 var groups = map[string]func(*arm64.File){
 	"gemm": gemm,
+	"math": mathKernels,
 }
 
 func main() {

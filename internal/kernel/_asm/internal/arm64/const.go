@@ -12,7 +12,8 @@ func (f *Func) Preload(values ...float32) {
 	f.emit("MOVD $consts<>(SB), R%d", def(f.constBase))
 	f.consts = map[uint32]V{}
 	for _, x := range values {
-		if bits := math.Float32bits(x); f.consts[bits] == (V{}) {
+		bits := math.Float32bits(x)
+		if _, twice := f.consts[bits]; !twice {
 			f.consts[bits] = f.FreshBits(bits)
 		}
 	}

@@ -1,0 +1,111 @@
+//go:build !purego
+
+package kernel
+
+import "github.com/seqmix/seqmix/internal/cpu"
+
+// The dispatchers below get at least one element.
+
+func exp(dst, x []float32) {
+	if cpu.NEON {
+		expNEON(len(x), &dst[0], &x[0])
+	} else {
+		expGeneric(dst, x)
+	}
+}
+
+func sigmoid(dst, x []float32) {
+	if cpu.NEON {
+		sigmoidNEON(len(x), &dst[0], &x[0])
+	} else {
+		sigmoidGeneric(dst, x)
+	}
+}
+
+func silu(dst, x []float32) {
+	if cpu.NEON {
+		siluNEON(len(x), &dst[0], &x[0])
+	} else {
+		siluGeneric(dst, x)
+	}
+}
+
+func softplus(dst, x []float32) {
+	if cpu.NEON {
+		softplusNEON(len(x), &dst[0], &x[0])
+	} else {
+		softplusGeneric(dst, x)
+	}
+}
+
+func tanh(dst, x []float32) {
+	if cpu.NEON {
+		tanhNEON(len(x), &dst[0], &x[0])
+	} else {
+		tanhGeneric(dst, x)
+	}
+}
+
+func gelu(dst, x []float32) {
+	if cpu.NEON {
+		geluNEON(len(x), &dst[0], &x[0])
+	} else {
+		geluGeneric(dst, x)
+	}
+}
+
+func geluTanh(dst, x []float32) {
+	if cpu.NEON {
+		geluTanhNEON(len(x), &dst[0], &x[0])
+	} else {
+		geluTanhGeneric(dst, x)
+	}
+}
+
+func relu(dst, x []float32) {
+	if cpu.NEON {
+		reluNEON(len(x), &dst[0], &x[0])
+	} else {
+		reluGeneric(dst, x)
+	}
+}
+
+func sigmoidMul(dst, x, y []float32) {
+	if cpu.NEON {
+		sigmoidMulNEON(len(x), &dst[0], &x[0], &y[0])
+	} else {
+		sigmoidMulGeneric(dst, x, y)
+	}
+}
+
+func siluMul(dst, x, y []float32) {
+	if cpu.NEON {
+		siluMulNEON(len(x), &dst[0], &x[0], &y[0])
+	} else {
+		siluMulGeneric(dst, x, y)
+	}
+}
+
+func geluMul(dst, x, y []float32) {
+	if cpu.NEON {
+		geluMulNEON(len(x), &dst[0], &x[0], &y[0])
+	} else {
+		geluMulGeneric(dst, x, y)
+	}
+}
+
+func geluTanhMul(dst, x, y []float32) {
+	if cpu.NEON {
+		geluTanhMulNEON(len(x), &dst[0], &x[0], &y[0])
+	} else {
+		geluTanhMulGeneric(dst, x, y)
+	}
+}
+
+func expSub(dst, x []float32, s float32) {
+	if cpu.NEON {
+		expSubNEON(len(x), &dst[0], &x[0], s)
+	} else {
+		expSubGeneric(dst, x, s)
+	}
+}
