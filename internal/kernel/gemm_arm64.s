@@ -149,6 +149,7 @@ one:
 done:
 	MOVBU add+48(FP), R0
 	MOVD c+32(FP), R1
+	MOVD c+32(FP), R1
 	MOVD ldc+40(FP), R2
 	LSL $2, R2
 	ADD R1, R2, R3
@@ -361,6 +362,7 @@ one:
 	BNE one
 done:
 	MOVBU add+48(FP), R0
+	MOVD c+32(FP), R1
 	MOVD c+32(FP), R1
 	MOVD ldc+40(FP), R2
 	LSL $2, R2
@@ -611,6 +613,7 @@ one:
 done:
 	MOVBU add+48(FP), R0
 	MOVD c+32(FP), R1
+	MOVD c+32(FP), R1
 	MOVD ldc+40(FP), R2
 	LSL $2, R2
 	ADD R1, R2, R3
@@ -773,8 +776,6 @@ one:
 done:
 	MOVBU add+48(FP), R0
 	MOVD c+32(FP), R1
-	MOVD ldc+40(FP), R2
-	LSL $2, R2
 	CBZ R0, store
 	FLDPQ 0(R1), (F8, F9)
 	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
@@ -948,6 +949,7 @@ one:
 	BNE one
 done:
 	MOVBU add+48(FP), R0
+	MOVD c+32(FP), R1
 	MOVD c+32(FP), R1
 	MOVD ldc+40(FP), R2
 	LSL $2, R2
@@ -1192,6 +1194,7 @@ one:
 	BNE one
 done:
 	MOVBU add+48(FP), R0
+	MOVD c+32(FP), R1
 	MOVD c+32(FP), R1
 	MOVD ldc+40(FP), R2
 	LSL $2, R2

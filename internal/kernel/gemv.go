@@ -3,6 +3,7 @@ package kernel
 import "fmt"
 
 //go:generate sh -c "cd _asm && go run ./gemv -out ../gemv_amd64.s -stubs ../gemv_stub_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run ./neon -group gemv -out ../gemv_arm64.s -stubs ../gemv_stub_arm64.go"
 
 // GemmScratchLen returns the number of elements of temporary memory that [GemmBF16]
 // and [GemmQ8] need for an inner dimension of k: room for the float32 panels that

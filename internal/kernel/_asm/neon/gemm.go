@@ -95,7 +95,10 @@ func rowPointers(f *asm, base, ld string, m int) []reg {
 // gemmStore adds the old content of c, if asked to, and stores the sums.
 func gemmStore(f *asm, acc [][]vec) {
 	add := f.Load("add")
-	rows := rowPointers(f, "c", "ldc", len(acc))
+	rows := []reg{f.Load("c")}
+	if len(acc) > 1 {
+		rows = rowPointers(f, "c", "ldc", len(acc))
+	}
 	f.CBZ(add, "store")
 	for i, r := range rows {
 		for j := 0; j < len(acc[i]); j += 2 {
