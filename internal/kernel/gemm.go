@@ -17,8 +17,7 @@ const (
 // The rest of the blocking concerns speed only.
 const (
 	tileRows    = 12  // rows of the tallest tile
-	blockRows   = 192 // rows of a that stay in the L2 cache
-	tallRows    = 512 // the same if the inner dimension is cut
+	blockRows   = 512 // rows of a for which panels are read once
 	blockPanels = 4   // panels that stay in the L2 cache
 )
 
@@ -43,14 +42,14 @@ func Gemm(c []float32, ldc int, a []float32, lda int, panels []float32, m, n, k 
 		gemmEmpty(c, ldc, m, n, add)
 		return
 	}
-	kc, mc := k, blockRows
+	kc := k
 	if k > wholeK {
-		kc, mc = blockK, tallRows
+		kc = blockK
 	}
 	for p := 0; p < k; p += kc {
 		depth := min(kc, k-p)
-		for i := 0; i < m; i += mc {
-			rows := min(mc, m-i)
+		for i := 0; i < m; i += blockRows {
+			rows := min(blockRows, m-i)
 			for j := 0; j < n; j += blockPanels * PanelWidth {
 				cols := min(blockPanels*PanelWidth, n-j)
 				gemmBlock(c[i*ldc+j:], ldc, a[i*lda+p:], lda, panels[j*k+p*PanelWidth:], k, rows, cols, depth, add || p > 0)

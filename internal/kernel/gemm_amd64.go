@@ -57,16 +57,21 @@ func gemmTileAVX2(c []float32, ldc int, a []float32, lda int, b []float32, m, n,
 		gemmTile32AVX2(k, &a[0], lda, &b[0], &c[0], ldc, m, add)
 		return
 	}
-	for i := 0; i < m; {
-		rows := (m - i + 1) / 2 // even halves of up to 12
-		if m <= 6 || i > 0 {
-			rows = m - i
+	blocks := (m + halfRows - 1) / halfRows
+	step := lineBytes / blocks // so that all passes together fetch one panel
+	for t := range blocks {
+		i0, i1 := t*m/blocks, (t+1)*m/blocks
+		for h := range 2 {
+			from := k*PanelWidth + (2*t+h)*k*step/4
+			gemmTile16AVX2(k, &a[i0*lda], lda, &b[16*h], &c[i0*ldc+16*h], ldc, i1-i0, add, &b[min(from, len(b)-1)], step)
 		}
-		gemmTile16AVX2(k, &a[i*lda], lda, &b[0], &c[i*ldc], ldc, rows, add)
-		gemmTile16AVX2(k, &a[i*lda], lda, &b[16], &c[i*ldc+16], ldc, rows, add)
-		i += rows
 	}
 }
+
+const (
+	halfRows  = 6  // rows of the tallest tile of half a panel
+	lineBytes = 64 // half a step along k in a panel
+)
 
 func gemmEdgeAVX2(c []float32, ldc int, a []float32, lda int, b []float32, m, n, k int, add bool) {
 	var buf [3 * PanelWidth]float32
@@ -97,19 +102,19 @@ func gemmTile32AVX2(k int, a *float32, lda int, b, c *float32, ldc, m int, add b
 	}
 }
 
-func gemmTile16AVX2(k int, a *float32, lda int, b, c *float32, ldc, m int, add bool) {
+func gemmTile16AVX2(k int, a *float32, lda int, b, c *float32, ldc, m int, add bool, next *float32, step int) {
 	switch m {
 	case 1:
-		gemmTile1x16AVX2(k, a, lda, b, c, ldc, add)
+		gemmTile1x16AVX2(k, a, lda, b, c, ldc, add, next, step)
 	case 2:
-		gemmTile2x16AVX2(k, a, lda, b, c, ldc, add)
+		gemmTile2x16AVX2(k, a, lda, b, c, ldc, add, next, step)
 	case 3:
-		gemmTile3x16AVX2(k, a, lda, b, c, ldc, add)
+		gemmTile3x16AVX2(k, a, lda, b, c, ldc, add, next, step)
 	case 4:
-		gemmTile4x16AVX2(k, a, lda, b, c, ldc, add)
+		gemmTile4x16AVX2(k, a, lda, b, c, ldc, add, next, step)
 	case 5:
-		gemmTile5x16AVX2(k, a, lda, b, c, ldc, add)
+		gemmTile5x16AVX2(k, a, lda, b, c, ldc, add, next, step)
 	case 6:
-		gemmTile6x16AVX2(k, a, lda, b, c, ldc, add)
+		gemmTile6x16AVX2(k, a, lda, b, c, ldc, add, next, step)
 	}
 }

@@ -7,16 +7,22 @@
 // func gemmTile1x32AVX512(k int, a *float32, lda int, b *float32, c *float32, ldc int, mask uint32, add bool)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·gemmTile1x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	MOVQ   AX, DX
-	SHRQ   $0x02, DX
-	JZ     single
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	MOVQ       c+32(FP), DX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       SI, DX
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	MOVQ       AX, DX
+	SHRQ       $0x02, DX
+	JZ         single
 
 four:
 	VMOVUPS      (BX), Z2
@@ -97,18 +103,27 @@ store:
 // func gemmTile2x32AVX512(k int, a *float32, lda int, b *float32, c *float32, ldc int, mask uint32, add bool)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·gemmTile2x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	MOVQ   AX, SI
-	SHRQ   $0x02, SI
-	JZ     single
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	MOVQ       c+32(FP), SI
+	MOVQ       ldc+40(FP), DI
+	SHLQ       $0x02, DI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	ADDQ       DI, SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	ADDQ       DI, SI
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       AX, SI
+	SHRQ       $0x02, SI
+	JZ         single
 
 four:
 	VMOVUPS      (BX), Z4
@@ -212,20 +227,32 @@ store:
 // func gemmTile3x32AVX512(k int, a *float32, lda int, b *float32, c *float32, ldc int, mask uint32, add bool)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·gemmTile3x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	MOVQ   AX, SI
-	SHRQ   $0x02, SI
-	JZ     single
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	MOVQ       c+32(FP), SI
+	MOVQ       ldc+40(FP), DI
+	SHLQ       $0x02, DI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	ADDQ       DI, SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	ADDQ       DI, SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	ADDQ       DI, SI
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       AX, SI
+	SHRQ       $0x02, SI
+	JZ         single
 
 four:
 	VMOVUPS      (BX), Z6
@@ -352,23 +379,38 @@ store:
 // func gemmTile4x32AVX512(k int, a *float32, lda int, b *float32, c *float32, ldc int, mask uint32, add bool)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·gemmTile4x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	LEAQ   (DX)(DX*2), SI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	MOVQ   AX, DI
-	SHRQ   $0x02, DI
-	JZ     single
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	MOVQ       c+32(FP), DI
+	MOVQ       ldc+40(FP), R8
+	SHLQ       $0x02, R8
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	ADDQ       R8, DI
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       AX, DI
+	SHRQ       $0x02, DI
+	JZ         single
 
 four:
 	VMOVUPS      (BX), Z8
@@ -518,25 +560,43 @@ store:
 // func gemmTile5x32AVX512(k int, a *float32, lda int, b *float32, c *float32, ldc int, mask uint32, add bool)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·gemmTile5x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	LEAQ   (DX)(DX*2), SI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	MOVQ   AX, DI
-	SHRQ   $0x02, DI
-	JZ     single
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	MOVQ       c+32(FP), DI
+	MOVQ       ldc+40(FP), R8
+	SHLQ       $0x02, R8
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	ADDQ       R8, DI
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	MOVQ       AX, DI
+	SHRQ       $0x02, DI
+	JZ         single
 
 four:
 	VMOVUPS      (BX), Z10
@@ -709,29 +769,50 @@ store:
 // func gemmTile6x32AVX512(k int, a *float32, lda int, b *float32, c *float32, ldc int, mask uint32, add bool)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·gemmTile6x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	LEAQ   (DX)(DX*2), SI
-	LEAQ   (CX)(DX*4), DI
-	ADDQ   DX, DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	MOVQ   AX, R8
-	SHRQ   $0x02, R8
-	JZ     single
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	LEAQ       (CX)(DX*4), DI
+	ADDQ       DX, DI
+	MOVQ       c+32(FP), R8
+	MOVQ       ldc+40(FP), R9
+	SHLQ       $0x02, R9
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       AX, R8
+	SHRQ       $0x02, R8
+	JZ         single
 
 four:
 	VMOVUPS      (BX), Z12
@@ -929,31 +1010,55 @@ store:
 // func gemmTile7x32AVX512(k int, a *float32, lda int, b *float32, c *float32, ldc int, mask uint32, add bool)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·gemmTile7x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	LEAQ   (DX)(DX*2), SI
-	LEAQ   (CX)(DX*4), DI
-	ADDQ   DX, DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	MOVQ   AX, R8
-	SHRQ   $0x02, R8
-	JZ     single
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	LEAQ       (CX)(DX*4), DI
+	ADDQ       DX, DI
+	MOVQ       c+32(FP), R8
+	MOVQ       ldc+40(FP), R9
+	SHLQ       $0x02, R9
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	MOVQ       AX, R8
+	SHRQ       $0x02, R8
+	JZ         single
 
 four:
 	VMOVUPS      (BX), Z14
@@ -1174,33 +1279,60 @@ store:
 // func gemmTile8x32AVX512(k int, a *float32, lda int, b *float32, c *float32, ldc int, mask uint32, add bool)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·gemmTile8x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	LEAQ   (DX)(DX*2), SI
-	LEAQ   (CX)(DX*4), DI
-	ADDQ   DX, DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	MOVQ   AX, R8
-	SHRQ   $0x02, R8
-	JZ     single
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	LEAQ       (CX)(DX*4), DI
+	ADDQ       DX, DI
+	MOVQ       c+32(FP), R8
+	MOVQ       ldc+40(FP), R9
+	SHLQ       $0x02, R9
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       AX, R8
+	SHRQ       $0x02, R8
+	JZ         single
 
 four:
 	VMOVUPS      (BX), Z16
@@ -1444,35 +1576,65 @@ store:
 // func gemmTile9x32AVX512(k int, a *float32, lda int, b *float32, c *float32, ldc int, mask uint32, add bool)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·gemmTile9x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	LEAQ   (DX)(DX*2), SI
-	LEAQ   (CX)(DX*4), DI
-	ADDQ   DX, DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	MOVQ   AX, R8
-	SHRQ   $0x02, R8
-	JZ     single
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	LEAQ       (CX)(DX*4), DI
+	ADDQ       DX, DI
+	MOVQ       c+32(FP), R8
+	MOVQ       ldc+40(FP), R9
+	SHLQ       $0x02, R9
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	MOVQ       AX, R8
+	SHRQ       $0x02, R8
+	JZ         single
 
 four:
 	VMOVUPS      (BX), Z18
@@ -1739,37 +1901,70 @@ store:
 // func gemmTile10x32AVX512(k int, a *float32, lda int, b *float32, c *float32, ldc int, mask uint32, add bool)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·gemmTile10x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	LEAQ   (DX)(DX*2), SI
-	LEAQ   (CX)(DX*4), DI
-	ADDQ   DX, DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	MOVQ   AX, R8
-	SHRQ   $0x02, R8
-	JZ     single
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	LEAQ       (CX)(DX*4), DI
+	ADDQ       DX, DI
+	MOVQ       c+32(FP), R8
+	MOVQ       ldc+40(FP), R9
+	SHLQ       $0x02, R9
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       R9, R8
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	MOVQ       AX, R8
+	SHRQ       $0x02, R8
+	JZ         single
 
 four:
 	VMOVUPS      (BX), Z20
@@ -2059,41 +2254,77 @@ store:
 // func gemmTile11x32AVX512(k int, a *float32, lda int, b *float32, c *float32, ldc int, mask uint32, add bool)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·gemmTile11x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	LEAQ   (DX)(DX*2), SI
-	LEAQ   (CX)(DX*4), DI
-	ADDQ   DX, DI
-	LEAQ   (DI)(DX*4), R8
-	ADDQ   DX, R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	MOVQ   AX, R9
-	SHRQ   $0x02, R9
-	JZ     single
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	LEAQ       (CX)(DX*4), DI
+	ADDQ       DX, DI
+	LEAQ       (DI)(DX*4), R8
+	ADDQ       DX, R8
+	MOVQ       c+32(FP), R9
+	MOVQ       ldc+40(FP), R10
+	SHLQ       $0x02, R10
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	MOVQ       AX, R9
+	SHRQ       $0x02, R9
+	JZ         single
 
 four:
 	VMOVUPS      (BX), Z22
@@ -2408,43 +2639,82 @@ store:
 // func gemmTile12x32AVX512(k int, a *float32, lda int, b *float32, c *float32, ldc int, mask uint32, add bool)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·gemmTile12x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	LEAQ   (DX)(DX*2), SI
-	LEAQ   (CX)(DX*4), DI
-	ADDQ   DX, DI
-	LEAQ   (DI)(DX*4), R8
-	ADDQ   DX, R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	MOVQ   AX, R9
-	SHRQ   $0x02, R9
-	JZ     single
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	LEAQ       (CX)(DX*4), DI
+	ADDQ       DX, DI
+	LEAQ       (DI)(DX*4), R8
+	ADDQ       DX, R8
+	MOVQ       c+32(FP), R9
+	MOVQ       ldc+40(FP), R10
+	SHLQ       $0x02, R10
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       R10, R9
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	MOVQ       AX, R9
+	SHRQ       $0x02, R9
+	JZ         single
 
 four:
 	VMOVUPS      (BX), Z24
@@ -2779,48 +3049,57 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemmTile1x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool)
+// func gemmTile1x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool, next *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemmTile1x16AVX2(SB), NOSPLIT, $0-49
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	MOVQ   AX, DX
-	SHRQ   $0x02, DX
-	JZ     single
+TEXT ·gemmTile1x16AVX2(SB), NOSPLIT, $0-72
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	MOVQ       c+32(FP), DX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
+	PREFETCHT0 (DX)
+	ADDQ       SI, DX
+	MOVQ       next+56(FP), DX
+	MOVQ       step+64(FP), SI
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	MOVQ       AX, DI
+	SHRQ       $0x02, DI
+	JZ         single
 
 four:
 	VMOVUPS      (BX), Y2
 	VMOVUPS      32(BX), Y3
-	PREFETCHT0   8192(BX)
+	PREFETCHT1   (DX)
 	VBROADCASTSS (CX), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
 	VMOVUPS      128(BX), Y2
 	VMOVUPS      160(BX), Y3
-	PREFETCHT0   8320(BX)
+	PREFETCHT1   (DX)(SI*1)
+	LEAQ         (DX)(SI*2), DX
 	VBROADCASTSS 4(CX), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
 	VMOVUPS      256(BX), Y2
 	VMOVUPS      288(BX), Y3
-	PREFETCHT0   8448(BX)
+	PREFETCHT1   (DX)
 	VBROADCASTSS 8(CX), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
 	VMOVUPS      384(BX), Y2
 	VMOVUPS      416(BX), Y3
-	PREFETCHT0   8576(BX)
+	PREFETCHT1   (DX)(SI*1)
+	LEAQ         (DX)(SI*2), DX
 	VBROADCASTSS 12(CX), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
 	ADDQ         $+16, CX
 	ADDQ         $+512, BX
-	DECQ         DX
+	DECQ         DI
 	JNZ          four
 
 single:
@@ -2830,10 +3109,11 @@ single:
 one:
 	VMOVUPS      (BX), Y2
 	VMOVUPS      32(BX), Y3
-	PREFETCHT0   8192(BX)
+	PREFETCHT1   (DX)
 	VBROADCASTSS (CX), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         SI, DX
 	ADDQ         $+4, CX
 	ADDQ         $+128, BX
 	DECQ         AX
@@ -2858,26 +3138,35 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemmTile2x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool)
+// func gemmTile2x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool, next *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemmTile2x16AVX2(SB), NOSPLIT, $0-49
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   AX, SI
-	SHRQ   $0x02, SI
-	JZ     single
+TEXT ·gemmTile2x16AVX2(SB), NOSPLIT, $0-72
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	MOVQ       c+32(FP), SI
+	MOVQ       ldc+40(FP), DI
+	SHLQ       $0x02, DI
+	PREFETCHT0 (SI)
+	ADDQ       DI, SI
+	PREFETCHT0 (SI)
+	ADDQ       DI, SI
+	MOVQ       next+56(FP), SI
+	MOVQ       step+64(FP), DI
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       AX, R8
+	SHRQ       $0x02, R8
+	JZ         single
 
 four:
 	VMOVUPS      (BX), Y4
 	VMOVUPS      32(BX), Y5
-	PREFETCHT0   8192(BX)
+	PREFETCHT1   (SI)
 	VBROADCASTSS (CX), Y6
 	VFMADD231PS  Y6, Y4, Y0
 	VFMADD231PS  Y6, Y5, Y1
@@ -2886,7 +3175,8 @@ four:
 	VFMADD231PS  Y6, Y5, Y3
 	VMOVUPS      128(BX), Y4
 	VMOVUPS      160(BX), Y5
-	PREFETCHT0   8320(BX)
+	PREFETCHT1   (SI)(DI*1)
+	LEAQ         (SI)(DI*2), SI
 	VBROADCASTSS 4(CX), Y6
 	VFMADD231PS  Y6, Y4, Y0
 	VFMADD231PS  Y6, Y5, Y1
@@ -2895,7 +3185,7 @@ four:
 	VFMADD231PS  Y6, Y5, Y3
 	VMOVUPS      256(BX), Y4
 	VMOVUPS      288(BX), Y5
-	PREFETCHT0   8448(BX)
+	PREFETCHT1   (SI)
 	VBROADCASTSS 8(CX), Y6
 	VFMADD231PS  Y6, Y4, Y0
 	VFMADD231PS  Y6, Y5, Y1
@@ -2904,7 +3194,8 @@ four:
 	VFMADD231PS  Y6, Y5, Y3
 	VMOVUPS      384(BX), Y4
 	VMOVUPS      416(BX), Y5
-	PREFETCHT0   8576(BX)
+	PREFETCHT1   (SI)(DI*1)
+	LEAQ         (SI)(DI*2), SI
 	VBROADCASTSS 12(CX), Y6
 	VFMADD231PS  Y6, Y4, Y0
 	VFMADD231PS  Y6, Y5, Y1
@@ -2913,7 +3204,7 @@ four:
 	VFMADD231PS  Y6, Y5, Y3
 	ADDQ         $+16, CX
 	ADDQ         $+512, BX
-	DECQ         SI
+	DECQ         R8
 	JNZ          four
 
 single:
@@ -2923,13 +3214,14 @@ single:
 one:
 	VMOVUPS      (BX), Y4
 	VMOVUPS      32(BX), Y5
-	PREFETCHT0   8192(BX)
+	PREFETCHT1   (SI)
 	VBROADCASTSS (CX), Y6
 	VFMADD231PS  Y6, Y4, Y0
 	VFMADD231PS  Y6, Y5, Y1
 	VBROADCASTSS (CX)(DX*1), Y6
 	VFMADD231PS  Y6, Y4, Y2
 	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         DI, SI
 	ADDQ         $+4, CX
 	ADDQ         $+128, BX
 	DECQ         AX
@@ -2960,28 +3252,39 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemmTile3x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool)
+// func gemmTile3x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool, next *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemmTile3x16AVX2(SB), NOSPLIT, $0-49
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   AX, SI
-	SHRQ   $0x02, SI
-	JZ     single
+TEXT ·gemmTile3x16AVX2(SB), NOSPLIT, $0-72
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	MOVQ       c+32(FP), SI
+	MOVQ       ldc+40(FP), DI
+	SHLQ       $0x02, DI
+	PREFETCHT0 (SI)
+	ADDQ       DI, SI
+	PREFETCHT0 (SI)
+	ADDQ       DI, SI
+	PREFETCHT0 (SI)
+	ADDQ       DI, SI
+	MOVQ       next+56(FP), SI
+	MOVQ       step+64(FP), DI
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       AX, R8
+	SHRQ       $0x02, R8
+	JZ         single
 
 four:
 	VMOVUPS      (BX), Y6
 	VMOVUPS      32(BX), Y7
-	PREFETCHT0   8192(BX)
+	PREFETCHT1   (SI)
 	VBROADCASTSS (CX), Y8
 	VFMADD231PS  Y8, Y6, Y0
 	VFMADD231PS  Y8, Y7, Y1
@@ -2993,7 +3296,8 @@ four:
 	VFMADD231PS  Y8, Y7, Y5
 	VMOVUPS      128(BX), Y6
 	VMOVUPS      160(BX), Y7
-	PREFETCHT0   8320(BX)
+	PREFETCHT1   (SI)(DI*1)
+	LEAQ         (SI)(DI*2), SI
 	VBROADCASTSS 4(CX), Y8
 	VFMADD231PS  Y8, Y6, Y0
 	VFMADD231PS  Y8, Y7, Y1
@@ -3005,7 +3309,7 @@ four:
 	VFMADD231PS  Y8, Y7, Y5
 	VMOVUPS      256(BX), Y6
 	VMOVUPS      288(BX), Y7
-	PREFETCHT0   8448(BX)
+	PREFETCHT1   (SI)
 	VBROADCASTSS 8(CX), Y8
 	VFMADD231PS  Y8, Y6, Y0
 	VFMADD231PS  Y8, Y7, Y1
@@ -3017,7 +3321,8 @@ four:
 	VFMADD231PS  Y8, Y7, Y5
 	VMOVUPS      384(BX), Y6
 	VMOVUPS      416(BX), Y7
-	PREFETCHT0   8576(BX)
+	PREFETCHT1   (SI)(DI*1)
+	LEAQ         (SI)(DI*2), SI
 	VBROADCASTSS 12(CX), Y8
 	VFMADD231PS  Y8, Y6, Y0
 	VFMADD231PS  Y8, Y7, Y1
@@ -3029,7 +3334,7 @@ four:
 	VFMADD231PS  Y8, Y7, Y5
 	ADDQ         $+16, CX
 	ADDQ         $+512, BX
-	DECQ         SI
+	DECQ         R8
 	JNZ          four
 
 single:
@@ -3039,7 +3344,7 @@ single:
 one:
 	VMOVUPS      (BX), Y6
 	VMOVUPS      32(BX), Y7
-	PREFETCHT0   8192(BX)
+	PREFETCHT1   (SI)
 	VBROADCASTSS (CX), Y8
 	VFMADD231PS  Y8, Y6, Y0
 	VFMADD231PS  Y8, Y7, Y1
@@ -3049,6 +3354,7 @@ one:
 	VBROADCASTSS (CX)(DX*2), Y8
 	VFMADD231PS  Y8, Y6, Y4
 	VFMADD231PS  Y8, Y7, Y5
+	ADDQ         DI, SI
 	ADDQ         $+4, CX
 	ADDQ         $+128, BX
 	DECQ         AX
@@ -3085,31 +3391,44 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemmTile4x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool)
+// func gemmTile4x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool, next *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemmTile4x16AVX2(SB), NOSPLIT, $0-49
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	LEAQ   (DX)(DX*2), SI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   AX, DI
-	SHRQ   $0x02, DI
-	JZ     single
+TEXT ·gemmTile4x16AVX2(SB), NOSPLIT, $0-72
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	MOVQ       c+32(FP), DI
+	MOVQ       ldc+40(FP), R8
+	SHLQ       $0x02, R8
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       next+56(FP), DI
+	MOVQ       step+64(FP), R8
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       AX, R9
+	SHRQ       $0x02, R9
+	JZ         single
 
 four:
 	VMOVUPS      (BX), Y8
 	VMOVUPS      32(BX), Y9
-	PREFETCHT0   8192(BX)
+	PREFETCHT1   (DI)
 	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -3124,7 +3443,8 @@ four:
 	VFMADD231PS  Y10, Y9, Y7
 	VMOVUPS      128(BX), Y8
 	VMOVUPS      160(BX), Y9
-	PREFETCHT0   8320(BX)
+	PREFETCHT1   (DI)(R8*1)
+	LEAQ         (DI)(R8*2), DI
 	VBROADCASTSS 4(CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -3139,7 +3459,7 @@ four:
 	VFMADD231PS  Y10, Y9, Y7
 	VMOVUPS      256(BX), Y8
 	VMOVUPS      288(BX), Y9
-	PREFETCHT0   8448(BX)
+	PREFETCHT1   (DI)
 	VBROADCASTSS 8(CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -3154,7 +3474,8 @@ four:
 	VFMADD231PS  Y10, Y9, Y7
 	VMOVUPS      384(BX), Y8
 	VMOVUPS      416(BX), Y9
-	PREFETCHT0   8576(BX)
+	PREFETCHT1   (DI)(R8*1)
+	LEAQ         (DI)(R8*2), DI
 	VBROADCASTSS 12(CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -3169,7 +3490,7 @@ four:
 	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         $+16, CX
 	ADDQ         $+512, BX
-	DECQ         DI
+	DECQ         R9
 	JNZ          four
 
 single:
@@ -3179,7 +3500,7 @@ single:
 one:
 	VMOVUPS      (BX), Y8
 	VMOVUPS      32(BX), Y9
-	PREFETCHT0   8192(BX)
+	PREFETCHT1   (DI)
 	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -3192,6 +3513,7 @@ one:
 	VBROADCASTSS (CX)(SI*1), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         R8, DI
 	ADDQ         $+4, CX
 	ADDQ         $+128, BX
 	DECQ         AX
@@ -3234,33 +3556,48 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemmTile5x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool)
+// func gemmTile5x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool, next *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemmTile5x16AVX2(SB), NOSPLIT, $0-49
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	LEAQ   (DX)(DX*2), SI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	MOVQ   AX, DI
-	SHRQ   $0x02, DI
-	JZ     single
+TEXT ·gemmTile5x16AVX2(SB), NOSPLIT, $0-72
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	MOVQ       c+32(FP), DI
+	MOVQ       ldc+40(FP), R8
+	SHLQ       $0x02, R8
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	PREFETCHT0 (DI)
+	ADDQ       R8, DI
+	MOVQ       next+56(FP), DI
+	MOVQ       step+64(FP), R8
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	MOVQ       AX, R9
+	SHRQ       $0x02, R9
+	JZ         single
 
 four:
 	VMOVUPS      (BX), Y10
 	VMOVUPS      32(BX), Y11
-	PREFETCHT0   8192(BX)
+	PREFETCHT1   (DI)
 	VBROADCASTSS (CX), Y12
 	VFMADD231PS  Y12, Y10, Y0
 	VFMADD231PS  Y12, Y11, Y1
@@ -3278,7 +3615,8 @@ four:
 	VFMADD231PS  Y12, Y11, Y9
 	VMOVUPS      128(BX), Y10
 	VMOVUPS      160(BX), Y11
-	PREFETCHT0   8320(BX)
+	PREFETCHT1   (DI)(R8*1)
+	LEAQ         (DI)(R8*2), DI
 	VBROADCASTSS 4(CX), Y12
 	VFMADD231PS  Y12, Y10, Y0
 	VFMADD231PS  Y12, Y11, Y1
@@ -3296,7 +3634,7 @@ four:
 	VFMADD231PS  Y12, Y11, Y9
 	VMOVUPS      256(BX), Y10
 	VMOVUPS      288(BX), Y11
-	PREFETCHT0   8448(BX)
+	PREFETCHT1   (DI)
 	VBROADCASTSS 8(CX), Y12
 	VFMADD231PS  Y12, Y10, Y0
 	VFMADD231PS  Y12, Y11, Y1
@@ -3314,7 +3652,8 @@ four:
 	VFMADD231PS  Y12, Y11, Y9
 	VMOVUPS      384(BX), Y10
 	VMOVUPS      416(BX), Y11
-	PREFETCHT0   8576(BX)
+	PREFETCHT1   (DI)(R8*1)
+	LEAQ         (DI)(R8*2), DI
 	VBROADCASTSS 12(CX), Y12
 	VFMADD231PS  Y12, Y10, Y0
 	VFMADD231PS  Y12, Y11, Y1
@@ -3332,7 +3671,7 @@ four:
 	VFMADD231PS  Y12, Y11, Y9
 	ADDQ         $+16, CX
 	ADDQ         $+512, BX
-	DECQ         DI
+	DECQ         R9
 	JNZ          four
 
 single:
@@ -3342,7 +3681,7 @@ single:
 one:
 	VMOVUPS      (BX), Y10
 	VMOVUPS      32(BX), Y11
-	PREFETCHT0   8192(BX)
+	PREFETCHT1   (DI)
 	VBROADCASTSS (CX), Y12
 	VFMADD231PS  Y12, Y10, Y0
 	VFMADD231PS  Y12, Y11, Y1
@@ -3358,6 +3697,7 @@ one:
 	VBROADCASTSS (CX)(DX*4), Y12
 	VFMADD231PS  Y12, Y10, Y8
 	VFMADD231PS  Y12, Y11, Y9
+	ADDQ         R8, DI
 	ADDQ         $+4, CX
 	ADDQ         $+128, BX
 	DECQ         AX
@@ -3406,37 +3746,54 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemmTile6x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool)
+// func gemmTile6x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool, next *float32, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemmTile6x16AVX2(SB), NOSPLIT, $0-49
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	LEAQ   (DX)(DX*2), SI
-	LEAQ   (CX)(DX*4), DI
-	ADDQ   DX, DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   AX, R8
-	SHRQ   $0x02, R8
-	JZ     single
+TEXT ·gemmTile6x16AVX2(SB), NOSPLIT, $0-72
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	LEAQ       (CX)(DX*4), DI
+	ADDQ       DX, DI
+	MOVQ       c+32(FP), R8
+	MOVQ       ldc+40(FP), R9
+	SHLQ       $0x02, R9
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+	PREFETCHT0 (R8)
+	ADDQ       R9, R8
+	MOVQ       next+56(FP), R8
+	MOVQ       step+64(FP), R9
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	MOVQ       AX, R10
+	SHRQ       $0x02, R10
+	JZ         single
 
 four:
 	VMOVUPS      (BX), Y12
 	VMOVUPS      32(BX), Y13
-	PREFETCHT0   8192(BX)
+	PREFETCHT1   (R8)
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -3457,7 +3814,8 @@ four:
 	VFMADD231PS  Y14, Y13, Y11
 	VMOVUPS      128(BX), Y12
 	VMOVUPS      160(BX), Y13
-	PREFETCHT0   8320(BX)
+	PREFETCHT1   (R8)(R9*1)
+	LEAQ         (R8)(R9*2), R8
 	VBROADCASTSS 4(CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -3478,7 +3836,7 @@ four:
 	VFMADD231PS  Y14, Y13, Y11
 	VMOVUPS      256(BX), Y12
 	VMOVUPS      288(BX), Y13
-	PREFETCHT0   8448(BX)
+	PREFETCHT1   (R8)
 	VBROADCASTSS 8(CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -3499,7 +3857,8 @@ four:
 	VFMADD231PS  Y14, Y13, Y11
 	VMOVUPS      384(BX), Y12
 	VMOVUPS      416(BX), Y13
-	PREFETCHT0   8576(BX)
+	PREFETCHT1   (R8)(R9*1)
+	LEAQ         (R8)(R9*2), R8
 	VBROADCASTSS 12(CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -3521,7 +3880,7 @@ four:
 	ADDQ         $+16, CX
 	ADDQ         $+16, DI
 	ADDQ         $+512, BX
-	DECQ         R8
+	DECQ         R10
 	JNZ          four
 
 single:
@@ -3531,7 +3890,7 @@ single:
 one:
 	VMOVUPS      (BX), Y12
 	VMOVUPS      32(BX), Y13
-	PREFETCHT0   8192(BX)
+	PREFETCHT1   (R8)
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -3550,6 +3909,7 @@ one:
 	VBROADCASTSS (DI), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         R9, R8
 	ADDQ         $+4, CX
 	ADDQ         $+4, DI
 	ADDQ         $+128, BX
@@ -3608,18 +3968,24 @@ store:
 // func gemmTile1x32AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool)
 // Requires: AVX, FMA3, MMX+
 TEXT ·gemmTile1x32AVX2(SB), NOSPLIT, $0-49
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   AX, DX
-	SHRQ   $0x02, DX
-	JZ     single
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	MOVQ       c+32(FP), DX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ       SI, DX
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       AX, DX
+	SHRQ       $0x02, DX
+	JZ         single
 
 four:
 	PREFETCHT0   8192(BX)
@@ -3698,22 +4064,31 @@ store:
 // func gemmTile2x32AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool)
 // Requires: AVX, FMA3, MMX+
 TEXT ·gemmTile2x32AVX2(SB), NOSPLIT, $0-49
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   AX, SI
-	SHRQ   $0x02, SI
-	JZ     single
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	MOVQ       c+32(FP), SI
+	MOVQ       ldc+40(FP), DI
+	SHLQ       $0x02, DI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	ADDQ       DI, SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	ADDQ       DI, SI
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       AX, SI
+	SHRQ       $0x02, SI
+	JZ         single
 
 four:
 	PREFETCHT0   8192(BX)
@@ -3847,26 +4222,38 @@ store:
 // func gemmTile3x32AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool)
 // Requires: AVX, FMA3, MMX+
 TEXT ·gemmTile3x32AVX2(SB), NOSPLIT, $0-49
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   b+24(FP), BX
-	SHLQ   $0x02, DX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   AX, SI
-	SHRQ   $0x02, SI
-	JZ     single
+	MOVQ       k+0(FP), AX
+	MOVQ       a+8(FP), CX
+	MOVQ       lda+16(FP), DX
+	MOVQ       b+24(FP), BX
+	SHLQ       $0x02, DX
+	MOVQ       c+32(FP), SI
+	MOVQ       ldc+40(FP), DI
+	SHLQ       $0x02, DI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	ADDQ       DI, SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	ADDQ       DI, SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	ADDQ       DI, SI
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	MOVQ       AX, SI
+	SHRQ       $0x02, SI
+	JZ         single
 
 four:
 	PREFETCHT0   8192(BX)

@@ -67,32 +67,32 @@ func gemmTile12x32AVX512(k int, a *float32, lda int, b *float32, c *float32, ldc
 // gemmTile1x16AVX2 computes c[i*ldc+j] (+)= Σ a[i*lda+p]·b[p*32+j] for i < 1 and j < 16.
 //
 //go:noescape
-func gemmTile1x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool)
+func gemmTile1x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool, next *float32, step int)
 
 // gemmTile2x16AVX2 computes c[i*ldc+j] (+)= Σ a[i*lda+p]·b[p*32+j] for i < 2 and j < 16.
 //
 //go:noescape
-func gemmTile2x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool)
+func gemmTile2x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool, next *float32, step int)
 
 // gemmTile3x16AVX2 computes c[i*ldc+j] (+)= Σ a[i*lda+p]·b[p*32+j] for i < 3 and j < 16.
 //
 //go:noescape
-func gemmTile3x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool)
+func gemmTile3x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool, next *float32, step int)
 
 // gemmTile4x16AVX2 computes c[i*ldc+j] (+)= Σ a[i*lda+p]·b[p*32+j] for i < 4 and j < 16.
 //
 //go:noescape
-func gemmTile4x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool)
+func gemmTile4x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool, next *float32, step int)
 
 // gemmTile5x16AVX2 computes c[i*ldc+j] (+)= Σ a[i*lda+p]·b[p*32+j] for i < 5 and j < 16.
 //
 //go:noescape
-func gemmTile5x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool)
+func gemmTile5x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool, next *float32, step int)
 
 // gemmTile6x16AVX2 computes c[i*ldc+j] (+)= Σ a[i*lda+p]·b[p*32+j] for i < 6 and j < 16.
 //
 //go:noescape
-func gemmTile6x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool)
+func gemmTile6x16AVX2(k int, a *float32, lda int, b *float32, c *float32, ldc int, add bool, next *float32, step int)
 
 // gemmTile1x32AVX2 computes c[i*ldc+j] (+)= Σ a[i*lda+p]·b[p*32+j] for i < 1 and j < 32.
 //

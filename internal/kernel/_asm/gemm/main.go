@@ -78,6 +78,20 @@ func (r *rows) advance(bytes int) {
 	}
 }
 
+// fetchResult begins to fetch the lines of m rows of the result, which are wanted when
+// the sums are done.
+func fetchResult(m, lines int) {
+	c := Load(Param("c"), GP64())
+	ldc := Load(Param("ldc"), GP64())
+	SHLQ(U8(2), ldc)
+	for i := 0; i < m; i++ {
+		for j := 0; j < lines; j++ {
+			PREFETCHT0(Mem{Base: c, Disp: 64 * j})
+		}
+		ADDQ(ldc, c)
+	}
+}
+
 // loop emits body for every k, four at a time and then one at a time. advance moves
 // all pointers by so many steps.
 func loop(k reg.Register, body func(u int), advance func(steps int)) {
@@ -115,6 +129,7 @@ func tile512(m int) {
 	b := Load(Param("b"), GP64())
 	SHLQ(U8(2), lda)
 	src := newRows(a, lda, m)
+	fetchResult(m, 2)
 	acc := make([][2]reg.VecVirtual, m)
 	for i := range acc {
 		for j := range acc[i] {
@@ -172,8 +187,18 @@ func tile512(m int) {
 }
 
 // tile256 computes m rows of nv vectors of 8 columns of a panel.
+//
+// Those of half a panel read every other line of it. They would get too little out of
+// memory by fetching these lines ahead; instead they fetch what the passes over the
+// next panel will read, all of it and in order, into the L2 cache: step bytes from
+// next on for every k.
 func tile256(name string, m, nv int) {
-	TEXT(name, NOSPLIT, "func(k int, a *float32, lda int, b, c *float32, ldc int, add bool)")
+	half := nv == 2
+	signature := "k int, a *float32, lda int, b, c *float32, ldc int, add bool"
+	if half {
+		signature += ", next *float32, step int"
+	}
+	TEXT(name, NOSPLIT, "func("+signature+")")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s computes c[i*ldc+j] (+)= Σ a[i*lda+p]·b[p*32+j] for i < %d and j < %d.", name, m, 8*nv))
 	k := Load(Param("k"), GP64())
@@ -182,6 +207,12 @@ func tile256(name string, m, nv int) {
 	b := Load(Param("b"), GP64())
 	SHLQ(U8(2), lda)
 	src := newRows(a, lda, m)
+	fetchResult(m, (nv+1)/2)
+	next, step := GP64(), GP64()
+	if half {
+		Load(Param("next"), next)
+		Load(Param("step"), step)
+	}
 	acc := make([][]reg.VecVirtual, m)
 	for i := range acc {
 		for j := 0; j < nv; j++ {
@@ -192,12 +223,17 @@ func tile256(name string, m, nv int) {
 	}
 	loop(k, func(u int) {
 		var w []reg.VecVirtual
-		if nv == 2 {
+		if half {
 			for j := 0; j < nv; j++ {
 				w = append(w, YMM())
 				VMOVUPS(Mem{Base: b, Disp: u*panelBytes + j*32}, w[j])
 			}
-			PREFETCHT0(Mem{Base: b, Disp: u*panelBytes + ahead})
+			if u%2 == 0 {
+				PREFETCHT1(Mem{Base: next})
+			} else {
+				PREFETCHT1(Mem{Base: next, Index: step, Scale: 1})
+				LEAQ(Mem{Base: next, Index: step, Scale: 2}, next)
+			}
 			for i := range acc {
 				x := YMM()
 				VBROADCASTSS(src.at(i, 4*u), x)
@@ -229,6 +265,9 @@ func tile256(name string, m, nv int) {
 			}
 		}
 	}, func(steps int) {
+		if half && steps == 1 {
+			ADDQ(step, next)
+		}
 		src.advance(4 * steps)
 		ADDQ(I32(int32(panelBytes*steps)), b)
 	})
