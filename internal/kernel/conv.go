@@ -3,6 +3,7 @@ package kernel
 import "fmt"
 
 //go:generate sh -c "cd _asm && go run ./conv -out ../conv_amd64.s -stubs ../conv_stub_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run ./neon -group conv -out ../conv_arm64.s -stubs ../conv_stub_arm64.go"
 
 // A ConvActivation is what a short convolution applies to its sums.
 type ConvActivation uint8

@@ -82,11 +82,15 @@ func gemmTile(file *arm64.File, m, columns int) {
 
 // rowPointers returns pointers to m rows.
 func rowPointers(f *asm, base, ld string, m int) []reg {
-	rows := []reg{f.Load(base)}
-	stride := f.LoadBytes(ld)
+	return rowsFrom(f, f.Load(base), f.LoadBytes(ld), m)
+}
+
+// rowsFrom returns pointers to m rows of which the first is at base.
+func rowsFrom(f *asm, base, ld reg, m int) []reg {
+	rows := []reg{base}
 	for len(rows) < m {
 		r := f.R()
-		f.ADDTo(rows[len(rows)-1], stride, r)
+		f.ADDTo(rows[len(rows)-1], ld, r)
 		rows = append(rows, r)
 	}
 	return rows

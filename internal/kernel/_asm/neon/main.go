@@ -19,6 +19,7 @@ type (
 
 // groups are the functions that write each group.
 var groups = map[string]func(*arm64.File){
+	"conv": conv,
 	"gemm": gemm,
 	"gemv": gemv,
 	"math": mathKernels,
