@@ -6,6 +6,7 @@ import (
 )
 
 //go:generate sh -c "cd _asm && go run ./scan -out ../scan_amd64.s -stubs ../scan_stub_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run ./neon -group scan -out ../scan_arm64.s -stubs ../scan_stub_arm64.go"
 
 // ScanBlock is the number of channels that a scan works on at a time.
 //
@@ -19,8 +20,8 @@ const ScanBlock = 16
 const scanPositions = 16
 
 // scanCells bounds what is done without a point at which the scheduler can stop it:
-// so many states are advanced by one position each, in well below 100 µs.
-const scanCells = 1 << 18
+// so many states are advanced by one position each, in less than 100 µs.
+const scanCells = 1 << 17
 
 // ScanLen returns the number of elements of e channels of n states in channel blocks.
 func ScanLen(e, n int) int { return (e + ScanBlock - 1) / ScanBlock * ScanBlock * n }
@@ -137,8 +138,9 @@ type Scan struct {
 // are independent of each other, and all of them are 0 to ⌈E/16⌉.
 //
 // A position whose Δ is 0 leaves the state as it is. Where the exponential is below
-// the smallest normal number it is 0 or denormal. The assembly takes denormal numbers
-// for zero: a state that has decayed for long would otherwise slow it down fiftyfold.
+// the smallest normal number it is 0 or denormal. The assembly for amd64 takes denormal
+// numbers for zero: a state that has decayed for long would otherwise slow it down
+// fiftyfold there.
 //
 // Positions may be divided into any number of calls, with State in between: the bits
 // of the results are the same. It panics if a slice is too short.

@@ -23,6 +23,7 @@ var groups = map[string]func(*arm64.File){
 	"gemm": gemm,
 	"gemv": gemv,
 	"math": mathKernels,
+	"scan": scan,
 }
 
 func main() {
