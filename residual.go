@@ -86,6 +86,15 @@ func (s *residualStream) Mix(dst, src tensor.Seq) {
 	tensor.AddSeq(dst, src, branch)
 }
 
+// MixEach advances the streams with the temporary memory of s.
+func (s *residualStream) MixEach(dst, src tensor.Seq, streams []Stream) {
+	tensor.CheckMix("seqmix.Residual.Mix", dst, src, s.dim)
+	s.scratch.Reset()
+	branch := s.scratch.TakeSeq(src.Batch, src.Len, src.Dim)
+	mixParts(branch, src, streams, func(t Stream) Stream { return t.(*residualStream).inner })
+	tensor.AddSeq(dst, src, branch)
+}
+
 func (s *residualStream) Reset() { s.inner.Reset() }
 
 func (s *residualStream) Clone() Stream {

@@ -73,6 +73,18 @@ func (s stackStream) Mix(dst, src tensor.Seq) {
 	}
 }
 
+// MixEach advances the streams layer by layer.
+func (s stackStream) MixEach(dst, src tensor.Seq, streams []Stream) {
+	if len(s) == 0 {
+		tensor.Copy(dst, src)
+		return
+	}
+	for i := range s {
+		mixParts(dst, src, streams, func(t Stream) Stream { return t.(stackStream)[i] })
+		src = dst
+	}
+}
+
 func (s stackStream) Reset() {
 	for _, m := range s {
 		m.Reset()

@@ -25,6 +25,8 @@ func (s *statelessStream) Mix(dst, src tensor.Seq) {
 	s.mixer.Mix(dst, src)
 }
 
+func (s *statelessStream) MixEach(dst, src tensor.Seq, _ []Stream) { s.mixer.Mix(dst, src) }
+
 func (s *statelessStream) Reset()        {}
 func (s *statelessStream) Clone() Stream { c := *s; return &c }
 

@@ -198,6 +198,23 @@ func (s *stream) sum(sums, src tensor.Seq) {
 	}
 }
 
+// MixEach advances all streams by the sums of each and one matrix product.
+func (s *stream) MixEach(dst, src tensor.Seq, streams []seqmix.Stream) {
+	s.scratch.Reset()
+	sums := s.scratch.TakeSeq(src.Batch, src.Len, src.Dim)
+	for i, t := range streams {
+		one := t.(*stream)
+		switch {
+		case s.m.is("group advances one stream"):
+			one = s
+		case s.m.is("group keeps the states"):
+			one = one.Clone().(*stream)
+		}
+		one.sum(sums.Sequence(i), src.Sequence(i))
+	}
+	tensor.Linear(dst, sums, s.m.weight, nil)
+}
+
 func (s *stream) Reset() {
 	if s.m.is("Reset keeps the state") {
 		clear(s.state[1:])

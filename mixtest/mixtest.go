@@ -131,6 +131,7 @@ func TestMixer(m seqmix.Mixer, o Options) error {
 //   - no output depends on a later input;
 //   - streams of one mixer do not influence one another, on several goroutines
 //     neither;
+//   - streams advanced by [seqmix.MixEach] do what they do alone, bit for bit;
 //   - Reset returns to the beginning, and clones are independent, bit for bit;
 //   - a saved state is read back into the same, a used and a new stream, which then
 //     continue bit for bit;
@@ -143,6 +144,7 @@ func TestStreamer(m seqmix.Streamer, o Options) error {
 		{"cuts", checkCuts},
 		{"causality", checkCausality},
 		{"independent streams", checkStreams},
+		{"streams together", checkTogether},
 		{"Reset", checkReset},
 		{"Clone", checkClone},
 		{"save and restore", checkRestore},

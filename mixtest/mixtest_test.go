@@ -55,6 +55,8 @@ func TestFaults(t *testing.T) {
 		{"forgets between pieces", "cuts"},
 		{"looks ahead", "causality"},
 		{"streams share", "independent streams"},
+		{"group advances one stream", "streams together"},
+		{"group keeps the states", "streams together"},
 		{"Reset keeps the state", "Reset"},
 		{"clones share", "Clone"},
 		{"clones begin anew", "Clone"},

@@ -125,6 +125,40 @@ func checkStreams(t *tester) error {
 	})
 }
 
+// checkTogether advances streams of one sequence, which are in different places, by one
+// position and by several, and then goes on with them alone.
+func checkTogether(t *tester) error {
+	const count = 3
+	pieces := []int{1, t.half() / 2, 0, 1}
+	total := 0
+	for _, n := range pieces {
+		total += n
+	}
+	src := t.random(count, total+1)
+	var together []seqmix.Stream
+	var want []tensor.Seq
+	for i := range count {
+		begin := t.random(1, t.Len).Slice(0, min(2*i, t.Len-1))
+		alone := t.stream(1)
+		feed(alone, begin, begin.Len)
+		together = append(together, alone.Clone())
+		want = append(want, feed(alone, src.Sequence(i), append(slices.Clone(pieces), 1)...))
+	}
+	got, at := like(src), 0
+	for _, n := range pieces {
+		seqmix.MixEach(got.Slice(at, at+n), src.Slice(at, at+n), together)
+		at += n
+	}
+	for i, s := range together {
+		last := src.Sequence(i).Slice(at, at+1)
+		s.Mix(got.Sequence(i).Slice(at, at+1), last)
+		if err := same(got.Sequence(i), want[i]); err != nil {
+			return fmt.Errorf("stream %d of %d: %w", i, count, err)
+		}
+	}
+	return nil
+}
+
 // half is where checks interrupt a stream.
 func (t *tester) half() int { return (t.Len + 1) / 2 }
 
