@@ -28,13 +28,12 @@ import (
 // The state holds one number for each channel and position, up to twice the number of
 // taps: what is known of outputs to come, and the inputs in place of those that are out.
 type LongConvStream struct {
-	conv    *LongConv
-	batch   int
-	limit   int // positions, 0 for no limit
-	n       int // positions so far
-	rows    int // of each sequence in room
-	room    []float32
-	scratch tensor.Scratch
+	conv  *LongConv
+	batch int
+	limit int // positions, 0 for no limit
+	n     int // positions so far
+	rows  int // of each sequence in room
+	room  []float32
 
 	loop streamLoop
 }
