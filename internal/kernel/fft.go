@@ -7,6 +7,7 @@ import (
 )
 
 //go:generate sh -c "cd _asm && go run ./fft -out ../fft_amd64.s -stubs ../fft_stub_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run ./neon -group fft -out ../fft_arm64.s -stubs ../fft_stub_arm64.go"
 
 // ConvBlock is the number of channels that a long convolution works on at a time.
 const ConvBlock = 16
