@@ -3,6 +3,7 @@ package kernel
 import "time"
 
 //go:generate sh -c "cd _asm && go run ./probe -out ../probe_amd64.s -stubs ../probe_stub_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run ./neon -group probe -out ../probe_arm64.s -stubs ../probe_stub_arm64.go"
 
 // PeakFMA measures for about 100 µs how many billion floating-point operations a
 // second one core does in the tier in use, a multiply-add counting as two. It is

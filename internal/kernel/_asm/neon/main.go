@@ -19,12 +19,13 @@ type (
 
 // groups are the functions that write each group.
 var groups = map[string]func(*arm64.File){
-	"conv": conv,
-	"fft":  fft,
-	"gemm": gemm,
-	"gemv": gemv,
-	"math": mathKernels,
-	"scan": scan,
+	"conv":  conv,
+	"fft":   fft,
+	"gemm":  gemm,
+	"gemv":  gemv,
+	"math":  mathKernels,
+	"probe": probe,
+	"scan":  scan,
 }
 
 func main() {
