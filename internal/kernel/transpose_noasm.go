@@ -1,0 +1,7 @@
+//go:build purego || !amd64
+
+package kernel
+
+func transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	transposeGeneric(dst, ldd, src, lds, rows, cols)
+}
