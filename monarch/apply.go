@@ -132,7 +132,8 @@ type strip struct {
 	dst, src operand
 	count    int
 	bias     []float32
-	rows     [2][]float32 // what the passes read and write, in turn
+	rows     [2][]float32 // what the passes read and write, in turn: the first writes rows[0]
+	ready    bool         // the inputs of the first pass are in rows[1]
 }
 
 func (p *product) newStrip(i int, scratch *tensor.Scratch) strip {
@@ -142,6 +143,17 @@ func (p *product) newStrip(i int, scratch *tensor.Scratch) strip {
 	for k := range s.rows {
 		s.rows[k] = scratch.Take(p.m.rows * lanes)
 	}
+	if s.src.vector == 1 {
+		return s
+	}
+	// Whole vectors, though a block at a time would do: long runs are fetched ahead.
+	rows := s.rows[1][:len(p.m.passes[0].from)*lanes]
+	if s.count < lanes {
+		clear(rows)
+	}
+	clear(rows[p.m.in*lanes:])
+	kernel.Transpose(rows, lanes, s.src.data, s.src.vector, s.count, p.m.in)
+	s.src, s.ready = operand{rows, 1, lanes}, !p.m.scattered
 	return s
 }
 
@@ -150,21 +162,26 @@ func (s *strip) multiply(number, lo, hi int) {
 	p := &s.m.passes[number]
 	weights := p.weights.Data()
 	in, out := s.rows[(number+1)%2], s.rows[number%2]
+	ld, width := lanes, lanes
+	if number == len(s.m.passes)-1 && s.direct() {
+		out, ld, width = s.dst.data, s.dst.element, s.count
+	}
+	gather := number == 0 && !s.ready
 	var scratch *tensor.Scratch
-	if number == 0 {
+	if gather {
 		scratch = tensor.GetScratch()
 		in = scratch.Take(p.in * lanes)
 	}
 	for b := lo; b < hi; b++ {
 		x := in
-		if number == 0 {
+		if gather {
 			s.gather(x, p.inputs(b))
 		} else {
 			x = in[b*p.in*lanes:]
 		}
 		for _, r := range p.outputs(b) {
 			w := weights[(b*p.out+r.row)*p.in:]
-			kernel.Gemm(out[r.at*lanes:], r.ld*lanes, w, r.step*p.in, x, r.n, lanes, p.in, false)
+			kernel.Gemm(out[r.at*ld:], r.ld*ld, w, r.step*p.in, x, r.n, width, p.in, false)
 		}
 	}
 	if scratch != nil {
@@ -172,7 +189,7 @@ func (s *strip) multiply(number, lo, hi int) {
 	}
 }
 
-// gather brings the inputs of a block into the lanes.
+// gather brings the inputs of a block together.
 func (s *strip) gather(x []float32, runs []run) {
 	for _, r := range runs {
 		dst := x[r.row*lanes : (r.row+r.n)*lanes]
@@ -180,21 +197,41 @@ func (s *strip) gather(x []float32, runs []run) {
 		if r.at < s.m.in {
 			n = min(r.n, (s.m.in-1-r.at)/r.ld+1)
 		}
+		if s.count < lanes {
+			clear(dst)
+		}
 		clear(dst[n*lanes:])
-		if n > 0 {
-			kernel.PackPanels(dst, s.src.data[r.at*s.src.element:], s.count, n, s.src.vector, r.ld*s.src.element)
+		if n == 0 {
+			continue
+		}
+		src := s.src.data[r.at*s.src.element:]
+		for i := range n {
+			copy(dst[i*lanes:i*lanes+s.count], src[i*r.ld*s.src.element:])
 		}
 	}
 }
 
+// direct reports whether the last pass can write the products where they belong.
+func (s *strip) direct() bool {
+	last := &s.m.passes[len(s.m.passes)-1]
+	return s.dst.vector == 1 && s.bias == nil && len(last.to) == s.m.out
+}
+
 // finish brings the products where they belong.
 func (s *strip) finish() {
-	rows := s.rows[(len(s.m.passes)-1)%2]
-	if s.bias != nil {
-		for i, v := range s.bias {
-			row := rows[i*lanes : (i+1)*lanes]
-			kernel.AddConst(row, row, v)
-		}
+	if s.direct() {
+		return
 	}
-	kernel.UnpackPanels(s.dst.data, rows, s.count, s.m.out, s.dst.vector, s.dst.element)
+	rows := s.rows[(len(s.m.passes)-1)%2]
+	for i, v := range s.bias {
+		row := rows[i*lanes : (i+1)*lanes]
+		kernel.AddConst(row, row, v)
+	}
+	if s.dst.vector != 1 {
+		kernel.Transpose(s.dst.data, s.dst.vector, rows, lanes, s.m.out, s.count)
+		return
+	}
+	for i := range s.m.out {
+		copy(s.dst.data[i*s.dst.element:], rows[i*lanes:i*lanes+s.count])
+	}
 }

@@ -34,14 +34,15 @@ type Matrix struct {
 	pairs   bool // complex
 	stages  []stage
 	passes  []pass
-	rows    int // most rows of a strip between two passes, or after the last
-	inputs  int // most inputs of a block of the first pass
+
+	rows      int  // most rows of a strip before, between or after two passes
+	scattered bool // the inputs of the blocks of the first pass are not one after the other
 }
 
 // newMatrix makes a matrix of a chain of stages, the first to be applied first. What
 // they read beyond in elements is zero, what they write beyond out is dropped.
 func newMatrix(in, out int, pairs bool, stages ...stage) *Matrix {
-	m := &Matrix{in: in, out: out, pairs: pairs, stages: stages, inputs: stages[0].in}
+	m := &Matrix{in: in, out: out, pairs: pairs, stages: stages, rows: len(stages[0].from)}
 	for i, s := range stages {
 		at := make([]int, len(s.to))
 		m.rows = max(m.rows, len(at))
@@ -54,6 +55,9 @@ func newMatrix(in, out int, pairs bool, stages ...stage) *Matrix {
 			}
 		}
 		m.passes = append(m.passes, newPass(s, at, i == 0))
+	}
+	for place, element := range stages[0].from {
+		m.scattered = m.scattered || place != element
 	}
 	return m
 }

@@ -1,0 +1,5 @@
+//go:build race
+
+package monarch_test
+
+const raceEnabled = true
