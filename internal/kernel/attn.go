@@ -6,6 +6,7 @@ import (
 )
 
 //go:generate sh -c "cd _asm && go run ./attn -out ../attn_amd64.s -stubs ../attn_stub_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run ./neon -group attn -out ../attn_arm64.s -stubs ../attn_stub_arm64.go"
 
 // SoftmaxLanes is the number of partial sums of a running softmax. The lengths of
 // [OnlineSoftmax] are multiples of it.

@@ -19,6 +19,7 @@ type (
 
 // groups are the functions that write each group.
 var groups = map[string]func(*arm64.File){
+	"attn":  attn,
 	"conv":  conv,
 	"fft":   fft,
 	"gemm":  gemm,

@@ -79,7 +79,8 @@ func (f *Func) WritePair(a, b V, m Mem) {
 	f.emit("FSTPQ (F%d, F%d), %d(R%d)", use(a), use(b), m.Off, use(m.Base))
 }
 
-// Write1 stores the first lane.
+// Write2 stores the first two lanes, Write1 the first.
+func (f *Func) Write2(x V, m Mem) { f.emit("FMOVD F%d, %d(R%d)", use(x), m.Off, use(m.Base)) }
 func (f *Func) Write1(x V, m Mem) { f.emit("FMOVS F%d, %d(R%d)", use(x), m.Off, use(m.Base)) }
 
 // ReadPart returns the first n lanes from p on, n being 1, 2 or 3; the others are zero.
@@ -255,8 +256,7 @@ func (f *Func) Select(mask, yes, no V) V {
 	return mask
 }
 
-// Unzip, Zip and swaps: what the lanes of the result are is said with lanes a0 to a3
-// and b0 to b3.
+// In what follows a0 to a3 and b0 to b3 are the lanes of a and b.
 
 // Transpose1 returns a0 b0 a2 b2 and Transpose2 a1 b1 a3 b3.
 func (f *Func) Transpose1(a, b V) V { return f.shuffle("VTRN1 V%d.S4, V%d.S4, V%d.S4", a, b) }
