@@ -126,7 +126,7 @@ func (m *Mamba) borrow(batch int) *MambaStream {
 }
 
 func (s *MambaStream) giveBack() {
-	s.mixer, s.tables = nil, nil
+	s.mixer, s.tables, s.conv.w, s.conv.bias = nil, nil, nil, nil
 	mambaStreams.Put(s)
 }
 
@@ -142,15 +142,11 @@ func (m *Mamba) tables() *mambaTables {
 }
 
 func (m *Mamba) makeTables() *mambaTables {
-	e, n, taps := m.cfg.DInner, m.cfg.DState, m.cfg.DConv
-	t := &mambaTables{rates: make([]float32, kernel.ScanLen(e, n)), taps: make([]float32, e*taps)}
+	e, n := m.cfg.DInner, m.cfg.DState
+	t := &mambaTables{rates: make([]float32, kernel.ScanLen(e, n)), taps: packConvTaps(m.conv)}
 	a := make([]float32, e*n)
 	kernel.Exp(a, m.aLog.Data())
 	kernel.Scale(a, -1, a)
 	kernel.PackScanA(t.rates, a, e, n)
-	w := m.conv.Weight.Data()
-	for c := 0; c < e; c += stripWidth {
-		kernel.PackConvTaps(t.taps[c*taps:], w[c*taps:], min(stripWidth, e-c), taps)
-	}
 	return t
 }

@@ -44,10 +44,15 @@ func (m *Mamba) initSteps(r *rand.Rand) {
 	} else {
 		nn.Uniform(m.dtProj.Weight, r, bound)
 	}
-	bias := m.dtProj.Bias.Data()
-	for i := range bias {
-		step := max(logUniform(r, m.cfg.DTMin, m.cfg.DTMax), m.cfg.DTInitFloor)
-		bias[i] = float32(step + math.Log(-math.Expm1(-step))) // the inverse of softplus
+	initSteps(m.dtProj.Bias, r, m.cfg.DTMin, m.cfg.DTMax, m.cfg.DTInitFloor)
+}
+
+// initSteps draws a bias whose softplus is logarithmically uniform, but not below floor.
+func initSteps(bias *tensor.Tensor, r *rand.Rand, least, most, floor float64) {
+	v := bias.Data()
+	for i := range v {
+		step := max(logUniform(r, least, most), floor)
+		v[i] = float32(step + math.Log(-math.Expm1(-step))) // the inverse of softplus
 	}
 }
 
@@ -55,12 +60,4 @@ func (m *Mamba) initSteps(r *rand.Rand) {
 func logUniform(r *rand.Rand, least, most float64) float64 {
 	low, high := math.Log(least), math.Log(most)
 	return math.Exp(low + r.Float64()*(high-low))
-}
-
-// initLogUniform fills t with logarithms of such numbers.
-func initLogUniform(t *tensor.Tensor, r *rand.Rand, least, most float64) {
-	v := t.Data()
-	for i := range v {
-		v[i] = float32(math.Log(logUniform(r, least, most)))
-	}
 }

@@ -17,11 +17,7 @@ func (m *Mamba) MixPacked(dst, src tensor.Seq, starts []int) {
 	const op = "ssm.Mamba.MixPacked"
 	tensor.CheckMix(op, dst, src, m.Dim())
 	tensor.CheckSeq(op, src, 1, -1, -1)
-	for i, p := range starts {
-		if p < 0 || p >= src.Len || i > 0 && p <= starts[i-1] {
-			panic(fmt.Sprintf("%s: sequences begin at %v, want ascending positions below %d", op, starts, src.Len))
-		}
-	}
+	checkStarts(op, starts, src.Len)
 	s := m.borrow(1)
 	s.run(dst, src, 0, starts)
 	s.giveBack()
@@ -47,10 +43,15 @@ func (s *MambaStream) MixPadded(dst, src tensor.Seq, left, right []int) {
 	tensor.CheckMix(op, dst, src, s.mixer.Dim())
 	tensor.CheckSeq(op, src, s.batch, -1, -1)
 	checkPadding(op, src, left, right)
+	mixPadded(s, dst, src, left, right)
+}
+
+// mixPadded advances each sequence of a stream by its positions that are not padding.
+func mixPadded(s blockwise, dst, src tensor.Seq, left, right []int) {
 	for b := range src.Batch {
 		begin, end := unpadded(src.Len, b, left, right)
 		d, u := dst.Sequence(b), src.Sequence(b)
-		s.run(d.Slice(begin, end), u.Slice(begin, end), b, nil)
+		mixBlocks(s, d.Slice(begin, end), u.Slice(begin, end), b, nil)
 		clear(d.Slice(0, begin).Data)
 		clear(d.Slice(end, d.Len).Data)
 	}
@@ -66,6 +67,15 @@ func unpadded(length, b int, left, right []int) (begin, end int) {
 		end -= right[b]
 	}
 	return begin, end
+}
+
+// checkStarts panics unless starts are ascending positions of a row.
+func checkStarts(op string, starts []int, length int) {
+	for i, p := range starts {
+		if p < 0 || p >= length || i > 0 && p <= starts[i-1] {
+			panic(fmt.Sprintf("%s: sequences begin at %v, want ascending positions below %d", op, starts, length))
+		}
+	}
 }
 
 func checkPadding(op string, src tensor.Seq, left, right []int) {

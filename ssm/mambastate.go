@@ -17,7 +17,7 @@ import (
 func (s *MambaStream) State() (conv, ssm *tensor.Tensor) {
 	c := s.mixer.cfg
 	conv, ssm = tensor.New(s.batch, c.DConv-1, c.DInner), tensor.New(s.batch, c.DInner, c.DState)
-	s.copyConv(conv.Data(), false)
+	s.conv.copyInputs(conv.Data(), false)
 	h, size := ssm.Data(), s.mixer.stateLen()
 	n := c.DInner * c.DState
 	for b := range s.batch {
@@ -33,7 +33,7 @@ func (s *MambaStream) SetState(conv, ssm *tensor.Tensor) {
 	checkShape("ssm.MambaStream.SetState", conv, s.batch, c.DConv-1, c.DInner)
 	checkShape("ssm.MambaStream.SetState", ssm, s.batch, c.DInner, c.DState)
 	if conv != nil {
-		s.copyConv(conv.Float32s(), true)
+		s.conv.copyInputs(conv.Float32s(), true)
 	}
 	if ssm != nil {
 		s.setStates(ssm.Float32s())
@@ -52,26 +52,6 @@ func checkShape(op string, t *tensor.Tensor, want ...int) {
 	}
 	if !fits {
 		panic(&tensor.ShapeError{Op: op, Got: got, Want: want})
-	}
-}
-
-// copyConv copies between the strips of the state and inputs in the order of State.
-func (s *MambaStream) copyConv(inputs []float32, toState bool) {
-	e, at := s.mixer.cfg.DInner, 0
-	for b := range s.batch {
-		first := b * s.mixer.convLen()
-		for from := 0; from < e; from += stripWidth {
-			width := min(stripWidth, e-from)
-			for k := range s.mixer.cfg.DConv - 1 {
-				strip, input := s.conv[at:at+width], inputs[first+k*e+from:]
-				if toState {
-					copy(strip, input)
-				} else {
-					copy(input, strip)
-				}
-				at += width
-			}
-		}
 	}
 }
 
@@ -105,7 +85,7 @@ func (s *MambaStream) AppendBinary(b []byte) ([]byte, error) {
 func (s *MambaStream) UnmarshalBinary(saved []byte) error {
 	r, err := state.Decode(saved, mambaKind, mambaVersion, s.sizes()...)
 	c := s.mixer.cfg
-	inputs, states := len(s.conv), s.batch*c.DInner*c.DState
+	inputs, states := len(s.conv.inputs), s.batch*c.DInner*c.DState
 	if err == nil {
 		err = r.WantFloats(inputs, states)
 	}
@@ -114,7 +94,7 @@ func (s *MambaStream) UnmarshalBinary(saved []byte) error {
 	}
 	v := make([]float32, max(inputs, states))
 	r.Floats[0].CopyTo(v[:inputs])
-	s.copyConv(v[:inputs], true)
+	s.conv.copyInputs(v[:inputs], true)
 	r.Floats[1].CopyTo(v[:states])
 	s.setStates(v[:states])
 	return nil

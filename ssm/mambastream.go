@@ -27,9 +27,7 @@ type MambaStream struct {
 	batch  int
 	tables *mambaTables
 
-	// For each sequence, strips of (K-1, width): the last inputs of the convolution,
-	// oldest first.
-	conv []float32
+	conv shortConv
 	// For each sequence, the states in channel blocks: see kernel.ScanLen.
 	ssm []float32
 
@@ -51,7 +49,7 @@ type mambaBlock struct {
 // begin makes s a stream at the beginning of its sequences, using its memory again.
 func (s *MambaStream) begin(m *Mamba, batch int) {
 	s.mixer, s.batch = m, batch
-	s.conv = resize(s.conv, batch*m.convLen())
+	s.conv.begin(batch, m.cfg.DInner, m.cfg.DConv)
 	s.ssm = resize(s.ssm, batch*m.stateLen())
 	s.Reset()
 }
@@ -63,23 +61,27 @@ func resize(s []float32, n int) []float32 {
 	return s[:n]
 }
 
-// convLen and stateLen return the number of elements of each state of a sequence.
-func (m *Mamba) convLen() int  { return (m.cfg.DConv - 1) * m.cfg.DInner }
+// stateLen returns the number of elements of the states of a sequence.
 func (m *Mamba) stateLen() int { return kernel.ScanLen(m.cfg.DInner, m.cfg.DState) }
 
 // Reset returns to the beginning of the sequences.
 func (s *MambaStream) Reset() {
-	s.tables = s.mixer.tables()
-	clear(s.conv)
+	s.useTables(s.mixer.tables())
+	clear(s.conv.inputs)
 	clear(s.ssm)
+}
+
+func (s *MambaStream) useTables(t *mambaTables) {
+	s.tables = t
+	s.conv.w, s.conv.bias = t.taps, data(s.mixer.conv.Bias)
 }
 
 // Clone returns an independent stream in the same state.
 func (s *MambaStream) Clone() seqmix.Stream {
 	c := new(MambaStream)
 	c.begin(s.mixer, s.batch)
-	c.tables = s.tables
-	copy(c.conv, s.conv)
+	c.useTables(s.tables)
+	copy(c.conv.inputs, s.conv.inputs)
 	copy(c.ssm, s.ssm)
 	return c
 }
@@ -94,38 +96,7 @@ func (s *MambaStream) Mix(dst, src tensor.Seq) {
 // run advances sequence first of the stream and the ones after it, as many as src
 // has. At the positions in starts, in ascending order, new sequences begin.
 func (s *MambaStream) run(dst, src tensor.Seq, first int, starts []int) {
-	if src.Len == 0 {
-		return
-	}
-	length := min(src.Len, blockPositions)
-	group := max(1, blockRows/length)
-	for b := 0; b < src.Batch; b += group {
-		n := min(group, src.Batch-b)
-		d, u := sequences(dst, b, n), sequences(src, b, n)
-		rest := starts
-		for t := 0; t < src.Len; t += length {
-			end := min(t+length, src.Len)
-			var within []int
-			within, rest = splitStarts(rest, end)
-			s.mixBlock(d.Slice(t, end), u.Slice(t, end), first+b, t, within)
-		}
-	}
-}
-
-// sequences returns n sequences of s, from the b-th on.
-func sequences(s tensor.Seq, b, n int) tensor.Seq {
-	s.Data = s.Data[b*s.Stride : (b+n-1)*s.Stride+s.Len*s.Dim]
-	s.Batch = n
-	return s
-}
-
-// splitStarts divides starts into those before end and the others.
-func splitStarts(starts []int, end int) (before, others []int) {
-	i := 0
-	for i < len(starts) && starts[i] < end {
-		i++
-	}
-	return starts[:i], starts[i:]
+	mixBlocks(s, dst, src, first, starts)
 }
 
 // mixBlock computes one block, which begins at position t.
@@ -143,11 +114,11 @@ func (s *MambaStream) mixBlock(dst, src tensor.Seq, first, t int, starts []int) 
 		x: xz.Slice(0, e), z: xz.Slice(e, 2*e), bc: low.Slice(rank, rank+2*n), delta: delta,
 		starts: s.relative(starts, t),
 	}
-	s.inStrips((*mambaConv)(s), convGrain)
+	s.conv.run(convBlock{first: first, sequences: src.Batch, length: src.Len, x: s.block.x, starts: s.block.starts})
 	m.xProj.ApplyMat(low, s.block.x)
 	m.normalise(low)
 	tensor.MatMulT(delta, low.Slice(0, rank), m.dtProj.Weight)
-	s.inStrips((*mambaScan)(s), scanGrain)
+	par.Do(src.Batch*s.strips(), scanGrain/(src.Len*stripWidth)+1, (*mambaScan)(s))
 
 	out := rowsOf(dst)
 	if out.Data == nil {
@@ -191,12 +162,6 @@ const (
 	scanGrain = 1 << 12
 )
 
-// inStrips runs task on all strips of channels of all sequences of the block, those
-// of the first sequence first.
-func (s *MambaStream) inStrips(task par.Task, grain int) {
-	par.Do(s.block.sequences*s.strips(), grain/(s.block.length*stripWidth)+1, task)
-}
-
 func (s *MambaStream) strips() int { return (s.mixer.cfg.DInner + stripWidth - 1) / stripWidth }
 
 // strip returns the channels of a strip, and the sequence of the block that it is of.
@@ -204,47 +169,6 @@ func (s *MambaStream) strip(i int) (sequence, from, to int) {
 	n := s.strips()
 	from = i % n * stripWidth
 	return i / n, from, min(from+stripWidth, s.mixer.cfg.DInner)
-}
-
-// mambaConv is the convolution of a block.
-type mambaConv MambaStream
-
-// Run computes strips lo to hi-1.
-func (c *mambaConv) Run(lo, hi int) {
-	s := (*MambaStream)(c)
-	for i := lo; i < hi; i++ {
-		sequence, from, to := s.strip(i)
-		begin := 0
-		for _, p := range s.block.starts {
-			s.convolve(sequence, from, to, begin, p)
-			clear(s.history(sequence, from, to))
-			begin = p
-		}
-		s.convolve(sequence, from, to, begin, s.block.length)
-	}
-}
-
-// history returns the last inputs of some channels.
-func (s *MambaStream) history(sequence, from, to int) []float32 {
-	m := s.mixer
-	at := (s.block.first+sequence)*m.convLen() + from*(m.cfg.DConv-1)
-	return s.conv[at : at+(to-from)*(m.cfg.DConv-1)]
-}
-
-// convolve computes positions begin to end-1 of some channels, in place.
-func (s *MambaStream) convolve(sequence, from, to, begin, end int) {
-	if begin == end {
-		return
-	}
-	m, x := s.mixer, s.block.x
-	rows := x.Data[(sequence*s.block.length+begin)*x.Stride+from:]
-	var bias []float32
-	if m.conv.Bias != nil {
-		bias = m.conv.Bias.Data()[from:to]
-	}
-	taps := m.cfg.DConv
-	kernel.CausalConv1D(rows, x.Stride, rows, x.Stride, s.tables.taps[from*taps:to*taps], bias,
-		s.history(sequence, from, to), end-begin, to-from, taps, kernel.ConvSiLU)
 }
 
 // mambaScan is the selective scan of a block, with Δ before it and the gate after it.

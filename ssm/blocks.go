@@ -1,0 +1,48 @@
+package ssm
+
+import "github.com/seqmix/seqmix/tensor"
+
+// blockwise is a stream that computes its sequences in blocks.
+type blockwise interface {
+	// mixBlock computes a block of sequences first, first+1 … of the stream, from
+	// position t of the call on. At the positions in starts, counted as t is, new
+	// sequences begin.
+	mixBlock(dst, src tensor.Seq, first, t int, starts []int)
+}
+
+// mixBlocks advances sequence first of a stream and the ones after it, as many as src
+// has. At the positions in starts, in ascending order, new sequences begin.
+func mixBlocks(s blockwise, dst, src tensor.Seq, first int, starts []int) {
+	if src.Len == 0 {
+		return
+	}
+	length := min(src.Len, blockPositions)
+	group := max(1, blockRows/length)
+	for b := 0; b < src.Batch; b += group {
+		n := min(group, src.Batch-b)
+		d, u := sequences(dst, b, n), sequences(src, b, n)
+		rest := starts
+		for t := 0; t < src.Len; t += length {
+			end := min(t+length, src.Len)
+			var within []int
+			within, rest = splitStarts(rest, end)
+			s.mixBlock(d.Slice(t, end), u.Slice(t, end), first+b, t, within)
+		}
+	}
+}
+
+// sequences returns n sequences of s, from the b-th on.
+func sequences(s tensor.Seq, b, n int) tensor.Seq {
+	s.Data = s.Data[b*s.Stride : (b+n-1)*s.Stride+s.Len*s.Dim]
+	s.Batch = n
+	return s
+}
+
+// splitStarts divides starts into those before end and the others.
+func splitStarts(starts []int, end int) (before, others []int) {
+	i := 0
+	for i < len(starts) && starts[i] < end {
+		i++
+	}
+	return starts[:i], starts[i:]
+}
