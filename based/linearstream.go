@@ -1,0 +1,113 @@
+package based
+
+import (
+	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/tensor"
+)
+
+// Sequences are computed in blocks, of so many positions of each and of so many
+// altogether: enough for the matrix products to be efficient, few enough for what lies
+// between them to stay in the cache.
+const (
+	blockPositions = 128
+	blockRows      = 256
+)
+
+// A LinearAttentionStream is a [LinearAttention] in the middle of a batch of sequences.
+// Positions may be divided into any number of calls: the bits of the results are the
+// same.
+type LinearAttentionStream struct {
+	mixer   *LinearAttention
+	state   State
+	scratch tensor.Scratch
+}
+
+// begin makes s a stream at the beginning of its sequences, using its memory again.
+func (s *LinearAttentionStream) begin(m *LinearAttention, batch, first int) {
+	s.mixer = m
+	s.state.begin(m.attention, batch, m.cfg.FeatureDim, m.cfg.HeadDim, first)
+}
+
+// Mix computes the next positions.
+func (s *LinearAttentionStream) Mix(dst, src tensor.Seq) {
+	const op = "based.LinearAttentionStream.Mix"
+	tensor.CheckMix(op, dst, src, s.mixer.Dim())
+	tensor.CheckSeq(op, src, s.state.batch, -1, -1)
+	if src.Len > 0 {
+		s.mix(dst, src)
+	}
+}
+
+// mix goes through all blocks of some of the sequences before the next ones.
+func (s *LinearAttentionStream) mix(dst, src tensor.Seq) {
+	length := min(src.Len, blockPositions)
+	group := max(1, blockRows/length)
+	var at cursor
+	for b := 0; b < src.Batch; b += group {
+		n := min(group, src.Batch-b)
+		d, u := sequences(dst, b, n), sequences(src, b, n)
+		at = s.state.at
+		for t := 0; t < src.Len; t += length {
+			end := min(t+length, src.Len)
+			s.mixBlock(d.Slice(t, end), u.Slice(t, end), b, at)
+			at = s.state.advance(at, end-t)
+		}
+	}
+	s.state.at = at
+}
+
+// mixBlock computes one block of sequence first and those after it.
+func (s *LinearAttentionStream) mixBlock(dst, src tensor.Seq, first int, at cursor) {
+	m := s.mixer
+	s.scratch.Reset()
+	take := func(dim int) tensor.Seq { return s.state.take(src.Batch, src.Len, dim, &s.scratch) }
+	q, k, v := take(m.cfg.Heads*m.cfg.FeatureDim), take(m.cfg.Heads*m.cfg.FeatureDim), take(m.cfg.Heads*m.cfg.HeadDim)
+	rows := gatherRows(src, &s.scratch)
+	m.q.ApplyMat(q.Mat(), rows)
+	m.k.ApplyMat(k.Mat(), rows)
+	m.v.ApplyMat(v.Mat(), rows)
+	if s.state.taylor {
+		scale := taylorScale(m.cfg.FeatureDim)
+		kernel.Scale(q.Data, scale, q.Data)
+		kernel.Scale(k.Data, scale, k.Data)
+	}
+	s.state.attend(v, q, k, v, first, at)
+	out := rowsOf(dst)
+	if out.Data == nil {
+		out = take(dst.Dim).Mat()
+	}
+	m.proj.ApplyMat(out, v.Mat())
+	scatterRows(dst, out)
+}
+
+// sequences returns n sequences of s, from the b-th on.
+func sequences(s tensor.Seq, b, n int) tensor.Seq {
+	s.Data = s.Data[b*s.Stride : (b+n-1)*s.Stride+s.Len*s.Dim]
+	s.Batch = n
+	return s
+}
+
+// Reset returns to the beginning of the sequences.
+func (s *LinearAttentionStream) Reset() { s.state.Reset() }
+
+// Clone returns an independent stream in the same state.
+func (s *LinearAttentionStream) Clone() seqmix.Stream {
+	c := &LinearAttentionStream{mixer: s.mixer}
+	c.state.copyFrom(&s.state)
+	return c
+}
+
+// State returns the state. It is the stream's own: what it is set to is what the stream
+// continues from.
+func (s *LinearAttentionStream) State() *State { return &s.state }
+
+// AppendBinary appends the state.
+func (s *LinearAttentionStream) AppendBinary(b []byte) ([]byte, error) {
+	return s.state.AppendBinary(b)
+}
+
+// UnmarshalBinary replaces the state by a saved one, see [State.UnmarshalBinary].
+func (s *LinearAttentionStream) UnmarshalBinary(saved []byte) error {
+	return s.state.UnmarshalBinary(saved)
+}
