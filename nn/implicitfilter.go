@@ -118,7 +118,8 @@ func (c *ImplicitFilterConfig) validate() error {
 // (1, LMax, EmbDim), pos_emb.t (1, LMax, 1), implicit_filter.0.weight and so on, with
 // implicit_filter.1.freq (1, Width) for f, and modulation.deltas (1, 1, Channels) for δ.
 // NewImplicitFilter sets z, t and δ to what they are before training. A checkpoint's z
-// may have been trained, and t and δ are constants.
+// may have been trained, and t and δ are constants. All stay float32: rounding them would
+// change the filter far more than rounding the matrices of projections does.
 type ImplicitFilter struct {
 	Z, T   *tensor.Tensor
 	Hidden []*Linear
@@ -139,13 +140,13 @@ func NewImplicitFilter(cfg ImplicitFilterConfig) (*ImplicitFilter, error) {
 		Z:      tensor.New(1, cfg.LMax, cfg.EmbDim),
 		T:      tensor.New(1, cfg.LMax, 1),
 		Freq:   tensor.New(1, cfg.Width),
-		Out:    NewLinear(cfg.Width, cfg.Channels, false),
+		Out:    &Linear{Weight: tensor.New(cfg.Channels, cfg.Width)},
 		Deltas: tensor.New(1, 1, cfg.Channels),
 		cfg:    cfg,
 	}
 	in := cfg.EmbDim
 	for range *cfg.InnerMLPs + 1 {
-		f.Hidden = append(f.Hidden, NewLinear(in, cfg.Width, true))
+		f.Hidden = append(f.Hidden, &Linear{Weight: tensor.New(cfg.Width, in), Bias: tensor.New(cfg.Width)})
 		in = cfg.Width
 	}
 	f.setFeatures()

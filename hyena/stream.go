@@ -1,0 +1,140 @@
+package hyena
+
+import (
+	"fmt"
+
+	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/state"
+	"github.com/seqmix/seqmix/nn"
+	"github.com/seqmix/seqmix/tensor"
+)
+
+// A Stream is a [Hyena] in the middle of a batch of sequences. It computes what
+// [Hyena.Mix] does, up to rounding: the long convolutions run online, see
+// [nn.LongConvStream], at a cost of O(log² n) for each position and channel on average.
+//
+// The state grows with the sequence: (N-1)·e numbers for each position. A stream ends
+// after as many positions as the filters have taps; Mix panics with a *tensor.ShapeError
+// if there are more. It sees the parameters as they are when it is made or reset.
+type Stream struct {
+	mixer   *Hyena
+	batch   int
+	limit   int
+	short   seqmix.Stream
+	long    []*nn.LongConvStream
+	scratch tensor.Scratch
+}
+
+// StreamUpTo returns a stream at the beginning of batch sequences of up to limit
+// positions. Less than LMax saves the making of filters and memory.
+func (m *Hyena) StreamUpTo(batch, limit int) (*Stream, error) {
+	if batch < 1 || limit < 1 || limit > m.cfg.LMax {
+		return nil, fmt.Errorf("hyena: a stream of %d sequences of up to %d positions, want at least one of 1 to %d", batch, limit, m.cfg.LMax)
+	}
+	short, err := m.short.NewStream(batch)
+	if err != nil {
+		return nil, fmt.Errorf("hyena: %w", err)
+	}
+	s := &Stream{mixer: m, batch: batch, limit: limit, short: short}
+	for _, c := range m.bank().upTo(limit) {
+		s.long = append(s.long, c.StreamUpTo(batch, limit))
+	}
+	return s, nil
+}
+
+// Len returns the number of positions so far.
+func (s *Stream) Len() int { return s.long[0].Len() }
+
+// Reset returns to the beginning of the sequences.
+func (s *Stream) Reset() {
+	s.short.Reset()
+	for o, c := range s.mixer.bank().upTo(s.limit) {
+		s.long[o].Rebase(c)
+	}
+}
+
+// Clone returns an independent stream in the same state.
+func (s *Stream) Clone() seqmix.Stream {
+	c := &Stream{mixer: s.mixer, batch: s.batch, limit: s.limit, short: s.short.Clone()}
+	for _, l := range s.long {
+		c.long = append(c.long, l.Clone().(*nn.LongConvStream))
+	}
+	return c
+}
+
+// longest is how many positions are computed at a time, which bounds the temporary
+// memory. It is a power of two, as the pieces of the long convolution are.
+const longest = 1 << 14
+
+// Mix computes the next positions.
+func (s *Stream) Mix(dst, src tensor.Seq) {
+	const op = "hyena.Stream.Mix"
+	tensor.CheckMix(op, dst, src, s.mixer.Dim())
+	tensor.CheckSeq(op, src, s.batch, -1, -1)
+	s.mixer.checkLen(op, src, s.limit-s.Len())
+	for t := 0; t < src.Len; {
+		n := min(src.Len-t, longest-s.Len()%longest)
+		s.scratch.Reset()
+		s.mixer.operate(dst.Slice(t, t+n), src.Slice(t, t+n), s.short, (*streamConvs)(s), &s.scratch)
+		t += n
+	}
+}
+
+// streamConvs are the long convolutions of a stream.
+type streamConvs Stream
+
+func (s *streamConvs) convolve(o int, x tensor.Seq) { s.long[o].Mix(x, x) }
+
+const streamKind, streamVersion = "hyena.Hyena", 1
+
+func (s *Stream) sizes() []int {
+	return []int{s.batch, s.mixer.cfg.channels(), s.mixer.cfg.Order, s.mixer.cfg.ShortFilter, s.limit}
+}
+
+// parts returns the streams that the state consists of.
+func (s *Stream) parts() []seqmix.Stream {
+	list := []seqmix.Stream{s.short}
+	for _, l := range s.long {
+		list = append(list, l)
+	}
+	return list
+}
+
+// AppendBinary appends the state.
+func (s *Stream) AppendBinary(b []byte) ([]byte, error) {
+	r := state.Record{Kind: streamKind, Version: streamVersion, Ints: s.sizes()}
+	for _, p := range s.parts() {
+		saved, err := p.AppendBinary(nil)
+		if err != nil {
+			return nil, fmt.Errorf("hyena: %w", err)
+		}
+		r.Nested = append(r.Nested, saved)
+	}
+	return r.Append(b), nil
+}
+
+// UnmarshalBinary replaces the state by a saved one, of a stream of a mixer with the
+// same sizes and with as many sequences.
+func (s *Stream) UnmarshalBinary(saved []byte) error {
+	r, err := state.Decode(saved, streamKind, streamVersion, s.sizes()...)
+	if err != nil {
+		return fmt.Errorf("hyena: %w", err)
+	}
+	fresh := s.Clone().(*Stream) // so that nothing changes if a part is damaged
+	parts := fresh.parts()
+	if len(r.Nested) != len(parts) {
+		return fmt.Errorf("hyena: saved state of a %s with %d parts, want %d", r.Kind, len(r.Nested), len(parts))
+	}
+	for i, p := range parts {
+		if err := p.UnmarshalBinary(r.Nested[i]); err != nil {
+			return fmt.Errorf("hyena: %w", err)
+		}
+	}
+	for _, l := range fresh.long {
+		if l.Len() != fresh.Len() {
+			return fmt.Errorf("hyena: saved state of a %s whose parts are at positions %d and %d", r.Kind, fresh.Len(), l.Len())
+		}
+	}
+	s.short, s.long = fresh.short, fresh.long
+	return nil
+}
