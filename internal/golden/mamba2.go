@@ -25,15 +25,15 @@ func stateSpaceDual(c *goldentest.Case) (results, error) {
 	if err := c.Config(&cfg); err != nil {
 		return nil, err
 	}
-	src := heads(c, "in.x")
+	src := headRows(c, "in.x")
 	s := ssm.SSD{
 		A: tensorOf(c, "param.A"), Delta: seqOf(c, "in.dt"), DeltaBias: tensorOf(c, "param.dt_bias"),
 		Softplus: cfg.Softplus, Limit: cfg.Limit,
-		B: heads(c, "in.B"), C: heads(c, "in.C"), Groups: c.Shape("in.B")[2], D: tensorOf(c, "param.D"),
+		B: headRows(c, "in.B"), C: headRows(c, "in.C"), Groups: c.Shape("in.B")[2], D: tensorOf(c, "param.D"),
 		State: tensorOf(c, "in.h0"), Starts: startsOf(c),
 	}
 	if c.Has("in.z") {
-		s.Z = heads(c, "in.z")
+		s.Z = headRows(c, "in.z")
 	}
 	if s.State == nil {
 		s.State = tensor.New(src.Batch, s.A.Len(), cfg.P, s.B.Dim/s.Groups)
@@ -56,8 +56,8 @@ func stateSpaceDual(c *goldentest.Case) (results, error) {
 	return r, nil
 }
 
-// heads describes a tensor of shape (batch, length, heads, width).
-func heads(c *goldentest.Case, name string) tensor.Seq {
+// headRows describes a tensor of shape (batch, length, heads, width).
+func headRows(c *goldentest.Case, name string) tensor.Seq {
 	shape := c.Shape(name)
 	return tensor.SeqOf(c.Tensor(name), shape[0], shape[1], shape[2]*shape[3])
 }
