@@ -12,7 +12,7 @@ import (
 
 // TestFamilies runs on every tier the golden vectors that lie beside the mixers.
 func TestFamilies(t *testing.T) {
-	for _, pkg := range []string{"nn", "ssm", "attention"} {
+	for _, pkg := range []string{"nn", "ssm", "attention", "based"} {
 		paths, err := filepath.Glob(filepath.Join("../..", pkg, "testdata/*.safetensors"))
 		if err != nil || len(paths) == 0 {
 			t.Errorf("no golden vectors in %s (%v)", pkg, err)

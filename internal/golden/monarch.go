@@ -24,8 +24,6 @@ var _ = register(map[string]computation{
 	"order5":    monarchOrder,
 	"monarch":   monarchLinear,
 	"blockdiag": monarchBlockDiag,
-	"glu":       monarchMLP,
-	"mlp":       monarchMLP,
 })
 
 // vectors describes a tensor of a case as a matrix whose rows are vectors of n numbers.
