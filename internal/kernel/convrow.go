@@ -3,6 +3,7 @@ package kernel
 import "fmt"
 
 //go:generate sh -c "cd _asm && go run ./convrow -out ../convrow_amd64.s -stubs ../convrow_stub_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run ./neon -group convrow -out ../convrow_arm64.s -stubs ../convrow_stub_arm64.go"
 
 // ConvRow computes one position of a long convolution by summing it up: with x of n
 // rows of e channels, oldest first, and as many rows of taps h,

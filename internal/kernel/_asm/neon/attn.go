@@ -182,9 +182,7 @@ func packKeys(file *arm64.File) {
 		for _, p := range rows {
 			r = append(r, f.ReadNext(p))
 		}
-		even01, odd01 := f.Transpose1(r[0], r[1]), f.Transpose2(r[0], r[1])
-		even23, odd23 := f.Transpose1(r[2], r[3]), f.Transpose2(r[2], r[3])
-		for i, column := range []vec{f.LowHalves(even01, even23), f.LowHalves(odd01, odd23), f.HighHalves(even01, even23), f.HighHalves(odd01, odd23)} {
+		for i, column := range transposed(f, r) {
 			f.Write(column, mem{Base: panel, Off: i * panelBytes})
 		}
 		f.ADDI(4*panelBytes, panel)

@@ -19,14 +19,18 @@ type (
 
 // groups are the functions that write each group.
 var groups = map[string]func(*arm64.File){
-	"attn":  attn,
-	"conv":  conv,
-	"fft":   fft,
-	"gemm":  gemm,
-	"gemv":  gemv,
-	"math":  mathKernels,
-	"probe": probe,
-	"scan":  scan,
+	"attn":      attn,
+	"conv":      conv,
+	"convrow":   convRow,
+	"fft":       fft,
+	"gemm":      gemm,
+	"gemv":      gemv,
+	"linattn":   linattn,
+	"math":      mathKernels,
+	"modal":     modal,
+	"probe":     probe,
+	"scan":      scan,
+	"transpose": transpose,
 }
 
 func main() {

@@ -82,6 +82,7 @@ func (f *Func) LSL(n int, dst R)             { f.emit("LSL $%d, R%d", n, mod(dst
 func (f *Func) LSRTo(n int, src, dst R)      { f.emit("LSR $%d, R%d, R%d", n, use(src), def(dst)) }
 func (f *Func) ANDTo(mask int, src, dst R)   { f.emit("AND $%d, R%d, R%d", mask, use(src), def(dst)) }
 func (f *Func) CMP(a, b R)                   { f.emit("CMP R%d, R%d", use(b), use(a)) }
+func (f *Func) CMPI(r R, n int)              { f.emit("CMP $%d, R%d", n, use(r)) }
 func (f *Func) MinTo(a, b, dst R) {
 	f.CMP(a, b)
 	f.emit("CSEL LT, R%d, R%d, R%d", use(a), use(b), def(dst))

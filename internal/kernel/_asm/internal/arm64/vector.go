@@ -249,6 +249,9 @@ func (f *Func) And(a, b V) V {
 func (f *Func) Greater(a, b V) V { return f.binary(0x6ea0e400, "fcmgt", a, b) }
 func (f *Func) NotLess(a, b V) V { return f.binary(0x6e20e400, "fcmge", a, b) }
 
+// AbsGreater is Greater for the magnitudes.
+func (f *Func) AbsGreater(a, b V) V { return f.binary(0x6ea0ec00, "facgt", a, b) }
+
 // Select returns the bits of yes where those of mask are set, and of no elsewhere. It
 // uses mask up.
 func (f *Func) Select(mask, yes, no V) V {
