@@ -3,6 +3,7 @@ package kernel
 import "fmt"
 
 //go:generate sh -c "cd _asm && go run ./modal -out ../modal_amd64.s -stubs ../modal_stub_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run ./neon -group modal -out ../modal_arm64.s -stubs ../modal_stub_arm64.go"
 
 // ModalBlock is the number of channels that a modal filter works on at a time.
 const ModalBlock = 16
