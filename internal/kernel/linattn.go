@@ -3,6 +3,7 @@ package kernel
 import "fmt"
 
 //go:generate sh -c "cd _asm && go run ./linattn -out ../linattn_amd64.s -stubs ../linattn_stub_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run ./neon -group linattn -out ../linattn_arm64.s -stubs ../linattn_stub_arm64.go"
 
 // KeyBlock is the number of neighbouring elements of keys and queries that linear
 // attention works on at a time.
