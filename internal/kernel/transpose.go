@@ -3,6 +3,7 @@ package kernel
 import "fmt"
 
 //go:generate sh -c "cd _asm && go run ./transpose -out ../transpose_amd64.s -stubs ../transpose_stub_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run ./neon -group transpose -out ../transpose_arm64.s -stubs ../transpose_stub_arm64.go"
 
 // Transpose computes
 //

@@ -4,47 +4,10 @@ package kernel
 
 import "github.com/seqmix/seqmix/internal/cpu"
 
-// transposeCall is the number of blocks for one call of the assembly.
-const transposeCall = 4096
+func haveTransposeBlocks() bool { return cpu.AVX512 || cpu.AVX2 }
 
-// transpose leaves what is not in a block of 8×8 to the portable version. AVX-512 would
-// not be faster: the limit is the number of shuffles.
-func transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
-	if !cpu.AVX512 && !cpu.AVX2 || rows < 8 || cols < 8 {
-		transposeGeneric(dst, ldd, src, lds, rows, cols)
-		return
-	}
-	m, n := rows&^7, cols&^7
-	if lds >= ldd {
-		transposeRows(dst, ldd, src, lds, m, n)
-	} else {
-		transposeColumns(dst, ldd, src, lds, m, n)
-	}
-	if n < cols {
-		transposeGeneric(dst[n*ldd:], ldd, src[n:], lds, m, cols-n)
-	}
-	if m < rows {
-		transposeGeneric(dst[m:], ldd, src[m*lds:], lds, rows-m, cols)
-	}
-}
-
-// transposeRows reads eight rows from left to right. Lines of memory that are far apart
-// often compete for the same places in the cache, so that the matrix with the longer
-// rows is gone through a whole line of eight rows at a time.
-func transposeRows(dst []float32, ldd int, src []float32, lds, rows, cols int) {
-	for i := 0; i < rows; i += 8 {
-		for j := 0; j < cols; j += 8 * transposeCall {
-			transposeBlocksAVX2(min(cols-j, 8*transposeCall)/8, &dst[j*ldd+i], ldd, 8*ldd, &src[i*lds+j], lds, 8)
-		}
-	}
-}
-
-// transposeColumns writes eight rows from left to right, two lines of each at a time.
-func transposeColumns(dst []float32, ldd int, src []float32, lds, rows, cols int) {
-	const lines = 32
-	for i := 0; i < rows; i += lines {
-		for j := 0; j < cols; j += 8 {
-			transposeBlocksAVX2(min(lines, rows-i)/8, &dst[j*ldd+i], ldd, 8, &src[i*lds+j], lds, 8*lds)
-		}
-	}
+// transposeBlocks is the same in both tiers. AVX-512 would not be faster: the limit is
+// the number of shuffles.
+func transposeBlocks(n int, dst *float32, ldd, dstStep int, src *float32, lds, srcStep int) {
+	transposeBlocksAVX2(n, dst, ldd, dstStep, src, lds, srcStep)
 }
