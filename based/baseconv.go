@@ -7,6 +7,7 @@ import (
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/memo"
 	"github.com/seqmix/seqmix/internal/state"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
@@ -31,15 +32,16 @@ import (
 // conv.conv.weight (d, 1, K), conv.conv.bias (d), or those of the network after "conv.",
 // or conv.filter (d, LMax).
 //
-// A stream holds (K-1)·d numbers for each sequence, where a long filter has K = LMax. It
-// computes the convolution directly, at a cost of K for each position. The filter is
-// taken to end after LMax taps: sequences may be longer.
+// A stream holds (K-1)·d numbers for each sequence, or up to about 2·LMax·d with a long
+// filter, see [nn.LongConvStream]. A long filter is taken to end after LMax taps:
+// sequences may be longer.
 type BaseConv struct {
 	cfg        BaseConvConfig
 	projection *nn.Linear
 	short      *nn.CausalConv1D // nil with a long filter
 	implicit   *ImplicitFilter  // nil without
 	filter     *tensor.Tensor   // nil unless explicit
+	long       memo.Memo[*nn.LongConv]
 }
 
 // A BaseConvConfig describes a [BaseConv]. DModel has to be given, and LMax for a long
@@ -130,80 +132,59 @@ func (m *BaseConv) Params() iter.Seq2[string, *tensor.Tensor] {
 	return yieldParams(params...)
 }
 
-// longFilter returns the first n taps of the filter, one row for each, tap 0 being that
-// of the position itself, and the input added.
-func (m *BaseConv) longFilter(n int) []float32 {
-	d := m.cfg.DModel
+// convolution returns the convolution as a mixer, without the activation of a long one.
+func (m *BaseConv) convolution() seqmix.Streamer {
+	if m.short != nil {
+		return m.short
+	}
+	return m.long.Get(m.makeLong, m.longParams()...)
+}
+
+func (m *BaseConv) longParams() []*tensor.Tensor {
+	if m.implicit == nil {
+		return []*tensor.Tensor{m.filter}
+	}
+	var params []*tensor.Tensor
+	for _, p := range m.implicit.Params() {
+		params = append(params, p)
+	}
+	return params
+}
+
+// makeLong makes a convolution of the long filter. That the input is added is part of
+// its first tap.
+func (m *BaseConv) makeLong() *nn.LongConv {
+	d, n := m.cfg.DModel, m.cfg.LMax
 	var h []float32
 	if m.implicit != nil {
 		h = m.implicit.Taps(n).Data
 	} else {
 		h = make([]float32, n*d)
 		for i := range h {
-			h[i] = m.filter.Data()[i%d*m.cfg.LMax+i/d]
+			h[i] = m.filter.Data()[i%d*n+i/d]
 		}
 	}
 	kernel.AddConst(h[:d], h[:d], 1)
-	return h
+	return nn.NewLongConv(tensor.MatOf(h, n, d))
 }
-
-// direct returns the convolution as one of few taps: the filter backwards.
-func (m *BaseConv) direct() *nn.CausalConv1D {
-	if m.short != nil {
-		return m.short
-	}
-	d, n := m.cfg.DModel, m.cfg.LMax
-	h := m.longFilter(n)
-	c := nn.NewCausalConv1D(d, n, false, m.activation())
-	w := c.Weight.Data()
-	for i, v := range h {
-		w[i%d*n+n-1-i/d] = v
-	}
-	return c
-}
-
-// fourierLen is the length from which long filters are applied by Fourier transforms.
-const fourierLen = 128
 
 // Mix computes whole sequences.
 func (m *BaseConv) Mix(dst, src tensor.Seq) {
 	tensor.CheckMix("based.BaseConv.Mix", dst, src, m.Dim())
-	if src.Batch == 0 || src.Len == 0 {
-		return
-	}
 	s := tensor.GetScratch()
-	defer tensor.PutScratch(s)
 	y := s.TakeSeq(src.Batch, src.Len, src.Dim)
-	switch {
-	case m.short != nil:
-		m.short.Mix(y, src)
-	case src.Len < fourierLen:
-		m.direct().Mix(y, src)
-	default:
-		m.convolve(y, src)
-	}
+	m.convolution().Mix(y, src)
 	m.gate(dst, src, y, s)
-}
-
-// convolve applies the long filter to whole sequences.
-func (m *BaseConv) convolve(dst, src tensor.Seq) {
-	d, taps := m.cfg.DModel, min(m.cfg.LMax, src.Len)
-	plan := kernel.NewConvPlan(src.Len)
-	blocks := (d + kernel.ConvBlock - 1) / kernel.ConvBlock
-	spectrum, scratch := make([]float32, plan.SpectrumLen(d)), make([]float32, plan.ScratchLen())
-	plan.Spectrum(spectrum, m.longFilter(taps), d, taps, d, 0, blocks)
-	for b := range src.Batch {
-		plan.Convolve(dst.Sequence(b).Data, d, src.Sequence(b).Data, d, src.Len, d, spectrum, scratch, 0, blocks)
-		if m.cfg.Activate {
-			tensor.SiLU(dst.Sequence(b).Data, dst.Sequence(b).Data)
-		}
-	}
+	tensor.PutScratch(s)
 }
 
 // gate finishes dst, with the convolution of src in y.
 func (m *BaseConv) gate(dst, src, y tensor.Seq, s *tensor.Scratch) {
 	p := s.TakeSeq(src.Batch, src.Len, src.Dim)
 	m.projection.ApplyMat(p.Mat(), gatherRows(src, s))
+	if m.cfg.Activate && m.short == nil {
+		kernel.SiLU(y.Data, y.Data)
+	}
 	for b := range src.Batch {
 		p, y, src, dst := p.Sequence(b).Data, y.Sequence(b).Data, src.Sequence(b).Data, dst.Sequence(b).Data
 		m.activation().Gate(y, y, p)
@@ -217,7 +198,7 @@ func (m *BaseConv) NewStream(batch int) (seqmix.Stream, error) {
 	if batch < 1 || float64(batch)*float64(m.cfg.DModel)*float64(max(m.cfg.KernelSize, m.cfg.LMax)) > maxElements {
 		return nil, fmt.Errorf("based: a stream of %d sequences", batch)
 	}
-	conv, err := m.direct().NewStream(batch)
+	conv, err := m.convolution().NewStream(batch)
 	if err != nil {
 		return nil, err
 	}
@@ -247,8 +228,8 @@ func (s *baseConvStream) Mix(dst, src tensor.Seq) {
 }
 
 func (s *baseConvStream) Reset() {
-	if s.mixer.short == nil {
-		s.conv, _ = s.mixer.direct().NewStream(s.batch) // it worked before
+	if long, ok := s.conv.(*nn.LongConvStream); ok {
+		long.Rebase(s.mixer.convolution().(*nn.LongConv))
 		return
 	}
 	s.conv.Reset()

