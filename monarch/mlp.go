@@ -8,7 +8,6 @@ import (
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
-	"github.com/seqmix/seqmix/internal/par"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -150,25 +149,12 @@ func (m *MLP) mix(dst, src tensor.Mat) {
 		h, y := tensor.MatOf(hidden[:n*width], n, width), tensor.MatOf(sum[:n*m.cfg.Dim], n, m.cfg.Dim)
 		x, d := src.SliceRows(i, i+n), dst.SliceRows(i, i+n)
 		m.in.ApplyMat(h, x)
-		m.activate(h)
+		activateRows(h, m.cfg.Hidden, *m.cfg.GLU)
 		m.out.ApplyMat(y, h.Slice(0, m.cfg.Hidden))
 		kernel.Add(y.Data, y.Data, x.Data)
 		m.norm.Mix(tensor.SeqOf(d.Data, 1, n, m.cfg.Dim), tensor.SeqOf(y.Data, 1, n, m.cfg.Dim))
 	}
 	tensor.PutScratch(scratch)
-}
-
-// activateGrain is the number of elements from which it is worth splitting: some
-// microseconds on one core.
-const activateGrain = 1 << 13
-
-// activate computes a in place of the first Hidden elements of each row of h.
-func (m *MLP) activate(h tensor.Mat) {
-	a := activations.Get().(*activation)
-	*a = activation{h, m.cfg.Hidden, *m.cfg.GLU}
-	par.Do(h.Rows, activateGrain/h.Cols+1, a)
-	*a = activation{}
-	activations.Put(a)
 }
 
 // NewStream returns a stream, which carries no state.

@@ -1,6 +1,7 @@
 package golden
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/goldentest"
 	"github.com/seqmix/seqmix/monarch"
+	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -24,6 +26,11 @@ var _ = register(map[string]computation{
 	"order5":    monarchOrder,
 	"monarch":   monarchLinear,
 	"blockdiag": monarchBlockDiag,
+	"glu":       monarchMLP,
+	"mlp":       monarchMLP,
+	"mixer":     monarchMixer,
+	"short":     monarchShortConv,
+	"bidir":     monarchTwoSided,
 })
 
 // vectors describes a tensor of a case as a matrix whose rows are vectors of n numbers.
@@ -272,4 +279,95 @@ func monarchMLP(c *goldentest.Case) (results, error) {
 	dst := like(src)
 	m.Mix(dst, src)
 	return results{"out.y": dst.Data}, nil
+}
+
+func monarchMixer(c *goldentest.Case) (results, error) {
+	m, err := mixerOf(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := setParams(c, m, ""); err != nil {
+		return nil, err
+	}
+	r := results{}
+	for in, out := range map[string]string{"in.u": "out.y", "in.u_alt": "out.y_alt"} {
+		src := seqOf(c, in)
+		dst := like(src)
+		m.Mix(dst, src)
+		r[out] = dst.Data
+		if err := monarchPieces(c, m, src, out); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func mixerOf(c *goldentest.Case) (*monarch.Mixer, error) {
+	var cfg struct {
+		Dim           int     `json:"d"`
+		LMax          int     `json:"l_max"`
+		Bidirectional bool    `json:"bidirectional"`
+		Residual      bool    `json:"residual_long_conv"`
+		Norm          bool    `json:"hyena_training_additions"`
+		EmbDim        int     `json:"emb_dim"`
+		Width         int     `json:"filter_order"`
+		WMod          float64 `json:"w_mod"`
+	}
+	if err := c.Config(&cfg); err != nil {
+		return nil, err
+	}
+	return monarch.NewMixer(monarch.MixerConfig{
+		Dim: cfg.Dim, LMax: cfg.LMax, Bidirectional: &cfg.Bidirectional, Residual: &cfg.Residual, Norm: cfg.Norm,
+		EmbDim: cfg.EmbDim, Width: cfg.Width, WMod: cfg.WMod,
+	})
+}
+
+// monarchPieces compares a stream, cut at every position, with the case, unless the mixer
+// does not stream.
+func monarchPieces(c *goldentest.Case, m seqmix.Streamer, src tensor.Seq, out string) error {
+	for at := 1; at < src.Len; at++ {
+		s, err := m.NewStream(src.Batch)
+		if errors.Is(err, errors.ErrUnsupported) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		dst := like(src)
+		s.Mix(dst.Slice(0, at), src.Slice(0, at))
+		for t := at; t < src.Len; t++ {
+			s.Mix(dst.Slice(t, t+1), src.Slice(t, t+1))
+		}
+		if err := c.Compare(out, dst.Data); err != nil {
+			return fmt.Errorf("cut at %d: %w", at, err)
+		}
+	}
+	return nil
+}
+
+func monarchShortConv(c *goldentest.Case) (results, error) {
+	conv := &nn.CausalConv1D{Weight: tensorOf(c, "param.weight"), Bias: tensorOf(c, "param.bias"), Activation: nn.Identity}
+	src := channelsLast(c, "in.u")
+	dst := like(src)
+	conv.Mix(dst, src)
+	return results{"out.y": channelsFirst(dst)}, nil
+}
+
+// monarchTwoSided runs a bidirectional convolution as monarch.Mixer does: with D in the tap
+// of lag 0, and without the last tap of the other side.
+func monarchTwoSided(c *goldentest.Case) (results, error) {
+	src := channelsLast(c, "in.v")
+	taps := func(name string) tensor.Mat {
+		shape := c.Shape(name)
+		return transposed(c.Tensor(name), 1, shape[0], shape[1]).Mat()
+	}
+	h, rev := taps("param.k_fwd"), taps("param.k_rev")
+	for i, d := range c.Tensor("param.D") {
+		h.Row(0)[i] += d
+	}
+	g := tensor.MatOf(make([]float32, len(rev.Data)), rev.Rows, rev.Cols)
+	copy(g.Data[g.Cols:], rev.Data)
+	dst := like(src)
+	nn.NewTwoSidedConv(h, g).Mix(dst, src)
+	return results{"out.y": channelsFirst(dst)}, nil
 }
