@@ -3,6 +3,7 @@ package kernel
 import "fmt"
 
 //go:generate sh -c "cd _asm && go run ./taylor -out ../taylor_amd64.s -stubs ../taylor_stub_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run ./neon -group taylor -out ../taylor_arm64.s -stubs ../taylor_stub_arm64.go"
 
 // The features of a vector x of f elements are those whose products sum up to the
 // second-order Taylor polynomial of the exponential, with equal ones joined into one:

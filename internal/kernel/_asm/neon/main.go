@@ -30,6 +30,7 @@ var groups = map[string]func(*arm64.File){
 	"modal":     modal,
 	"probe":     probe,
 	"scan":      scan,
+	"taylor":    taylor,
 	"transpose": transpose,
 }
 

@@ -15,7 +15,7 @@ import (
 // A File is a file of assembly and the Go declarations that belong to it.
 type File struct {
 	funcs     []*Func
-	constants []uint32 // in the data section, each repeated to fill a vector
+	constants [][Lanes]uint32 // vectors in the data section
 }
 
 // A Func is a function that is being written. Its methods append instructions.
@@ -157,9 +157,9 @@ func (file *File) Assembly(header string) string {
 	}
 	if len(file.constants) > 0 {
 		b.WriteByte('\n')
-		for i, bits := range file.constants {
+		for i, c := range file.constants {
 			for half := range 2 {
-				fmt.Fprintf(&b, "DATA consts<>+%d(SB)/8, $0x%08x%08x\n", vectorBytes*i+8*half, bits, bits)
+				fmt.Fprintf(&b, "DATA consts<>+%d(SB)/8, $0x%08x%08x\n", vectorBytes*i+8*half, c[2*half+1], c[2*half])
 			}
 		}
 		fmt.Fprintf(&b, "GLOBL consts<>(SB), RODATA|NOPTR, $%d\n", vectorBytes*len(file.constants))

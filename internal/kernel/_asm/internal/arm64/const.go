@@ -36,11 +36,22 @@ func (f *Func) Bits(bits uint32) V {
 func (f *Func) Fresh(x float32) V { return f.FreshBits(math.Float32bits(x)) }
 
 // FreshBits is Fresh for a bit pattern.
-func (f *Func) FreshBits(bits uint32) V {
-	i := slices.Index(f.file.constants, bits)
+func (f *Func) FreshBits(bits uint32) V { return f.constant([Lanes]uint32{bits, bits, bits, bits}) }
+
+// FreshLanes returns a vector of four numbers.
+func (f *Func) FreshLanes(lanes [Lanes]float32) V {
+	var c [Lanes]uint32
+	for i, x := range lanes {
+		c[i] = math.Float32bits(x)
+	}
+	return f.constant(c)
+}
+
+func (f *Func) constant(c [Lanes]uint32) V {
+	i := slices.Index(f.file.constants, c)
 	if i < 0 {
 		i = len(f.file.constants)
-		f.file.constants = append(f.file.constants, bits)
+		f.file.constants = append(f.file.constants, c)
 	}
 	return f.Read(Mem{f.constBase, vectorBytes * i})
 }

@@ -79,6 +79,7 @@ func (f *Func) SUB(r, dst R)                 { f.emit("SUB R%d, R%d", use(r), mo
 func (f *Func) SUBI(n int, dst R)            { f.emit("SUB $%d, R%d", n, mod(dst)) }
 func (f *Func) SUBS(n int, dst R)            { f.emit("SUBS $%d, R%d", n, mod(dst)) }
 func (f *Func) LSL(n int, dst R)             { f.emit("LSL $%d, R%d", n, mod(dst)) }
+func (f *Func) LSR(n int, dst R)             { f.emit("LSR $%d, R%d", n, mod(dst)) }
 func (f *Func) LSRTo(n int, src, dst R)      { f.emit("LSR $%d, R%d, R%d", n, use(src), def(dst)) }
 func (f *Func) ANDTo(mask int, src, dst R)   { f.emit("AND $%d, R%d, R%d", mask, use(src), def(dst)) }
 func (f *Func) CMP(a, b R)                   { f.emit("CMP R%d, R%d", use(b), use(a)) }

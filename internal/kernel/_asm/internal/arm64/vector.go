@@ -143,6 +143,13 @@ func (f *Func) FillV(x V) V {
 	return r
 }
 
+// FillInt fills all lanes with the low bits of r.
+func (f *Func) FillInt(r R) V {
+	x := f.V()
+	f.emit("VDUP R%d, V%d.S4", use(r), def(x))
+	return x
+}
+
 // word appends an instruction that is encoded here. Its operands are those of the
 // comment, in the order of arm's manuals: destination, then sources.
 func (f *Func) word(bits uint32, comment string, operands ...any) {
