@@ -261,7 +261,7 @@ func TestMultiHeadBits(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	for name, cfg := range map[string]attention.MultiHeadConfig{
 		"few heads": {Dim: 12, Heads: 1, RoPE: &attention.RoPEConfig{}},
-		"grouped":   {Dim: 20, Heads: 10, KVHeads: 2, ALiBi: true},
+		"grouped":   {Dim: 16, Heads: 4, KVHeads: 2, ALiBi: true},
 		"window":    {Dim: 12, Heads: 2, KVHeads: 1, Left: new(1100)},
 		"short":     {Dim: 12, Heads: 3, Left: new(40), QKNorm: true, RoPE: &attention.RoPEConfig{Interleaved: true}},
 	} {
