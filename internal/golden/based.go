@@ -25,20 +25,10 @@ var _ = register(map[string]computation{
 	"based_sliding":          basedSliding,
 	"zoology_attention":      zoologyAttention,
 	"gated_mlp":              basedMLP,
-	"mlp":                    orMonarch(zoologyMLP),
-	"glu":                    orMonarch(zoologyGLU),
+	"mlp":                    zoologyMLP,
+	"glu":                    zoologyGLU,
 	"zoology_lm":             zoologyModel,
 })
-
-// orMonarch runs f, but for the cases of Monarch MLPs, which have the name without an op.
-func orMonarch(f computation) computation {
-	return func(c *goldentest.Case) (results, error) {
-		if c.Op() == "" {
-			return monarchMLP(c)
-		}
-		return f(c)
-	}
-}
 
 // basedConfig has the fields of all configurations of the family.
 type basedConfig struct {

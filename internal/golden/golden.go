@@ -20,7 +20,8 @@ type results map[string][]float32
 
 // computations lists what this package can compute, by the field "op" of the
 // configuration or, where that is absent, by the part of the case's name before the
-// first underscore.
+// first underscore. Where families mean different things by a name, it has that of the
+// family in front, as in "monarch/mlp".
 var computations = map[string]computation{}
 
 // register adds computations. Each file of this package registers its own.
@@ -49,11 +50,7 @@ type Outcome struct {
 func Run(c *goldentest.Case) []Outcome {
 	forward := slices.Concat(c.Names("out."), c.Names("state."))
 	grads := c.Names("grad.")
-	f := computations[c.Op()]
-	if c.Op() == "" {
-		kind, _, _ := strings.Cut(c.Name, "_")
-		f = computations[kind]
-	}
+	f := computationOf(c)
 	if f == nil {
 		return outcomes(c, forward, grads, func(o *Outcome, _ []string) { o.Skipped = "no computation for it" })
 	}
@@ -66,6 +63,17 @@ func Run(c *goldentest.Case) []Outcome {
 			o.compare(c, names, got)
 		}
 	})
+}
+
+func computationOf(c *goldentest.Case) computation {
+	op := c.Op()
+	if op == "" {
+		op, _, _ = strings.Cut(c.Name, "_")
+	}
+	if f := computations[c.Family+"/"+op]; f != nil {
+		return f
+	}
+	return computations[op]
 }
 
 // outcomes makes the outcomes of a case and fills each in with f.

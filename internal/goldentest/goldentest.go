@@ -28,6 +28,7 @@ type Family struct {
 // A Case is one computation with its expected results.
 type Case struct {
 	Name        string
+	Family      string // as the file says, whatever its name is
 	Description string
 	config      json.RawMessage
 	tolerance   tolerance
@@ -66,7 +67,8 @@ func Load(prefix string) (*Family, error) {
 		return nil, err
 	}
 	var file struct {
-		Cases map[string]struct {
+		Family string `json:"family"`
+		Cases  map[string]struct {
 			Description string          `json:"description"`
 			Config      json.RawMessage `json:"config"`
 			Tolerance   json.RawMessage `json:"tolerance"`
@@ -78,7 +80,7 @@ func Load(prefix string) (*Family, error) {
 	f := &Family{Name: name}
 	for _, key := range slices.Sorted(maps.Keys(file.Cases)) {
 		in := file.Cases[key]
-		c := &Case{Name: key, Description: in.Description, config: in.Config, tensors: tensors[key], dir: dir}
+		c := &Case{Name: key, Family: file.Family, Description: in.Description, config: in.Config, tensors: tensors[key], dir: dir}
 		if len(in.Tolerance) > 0 && in.Tolerance[0] == '{' {
 			if err := json.Unmarshal(in.Tolerance, &c.tolerance); err != nil {
 				return nil, fmt.Errorf("%s.json: tolerance of case %s: %w", prefix, key, err)
