@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"slices"
@@ -69,6 +70,9 @@ func TestEnvUnknown(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		t.Fatalf("a process with %s=mmx started: %s", Env, out)
+	}
+	if exit := new(exec.ExitError); !errors.As(err, &exit) {
+		t.Skip(err) // an emulated test cannot start itself
 	}
 	if !strings.Contains(string(out), `unknown tier "mmx"`) || !strings.Contains(string(out), "generic") {
 		t.Errorf("%s=mmx: unhelpful message %q", Env, out)
