@@ -116,18 +116,18 @@ func (w *worker) block(s *State, u, head int, at cursor, dst, q, k, v tensor.Mat
 	} else {
 		clear(w.den)
 	}
-	for i := 0; i < n; i += stripRows {
-		w.strip(s, u, at, q, i, min(i+stripRows, n))
+	strips := (n + stripRows - 1) / stripRows // of about the same height
+	for i := range strips {
+		w.strip(s, u, at, q, i*n/strips, (i+1)*n/strips)
 	}
-	kernel.Add(w.den, w.den, w.sums)
-	for i := range n {
-		o, row := w.out[i*ldo:i*ldo+s.d], dst.Row(i)
-		if s.attention.Unnormalized {
-			copy(row, o)
-		} else {
-			kernel.Scale(row, 1/(w.den[i]+s.attention.Eps), o)
-		}
+	for i, sum := range w.sums {
+		w.sums[i] = 1 / (w.den[i] + sum + s.attention.Eps)
 	}
+	factors := w.sums
+	if s.attention.Unnormalized {
+		factors = ones[:n]
+	}
+	kernel.ScaleRows(dst.Data, dst.Stride, w.out, ldo, factors, s.d)
 }
 
 // keepKeys puts keys, or their features, into panels.
@@ -150,11 +150,8 @@ func (w *worker) keepKeys(s *State, u int, at cursor, k tensor.Mat) {
 
 // keepValues puts values into panels, from slot first on.
 func keepValues(values []float32, room, first int, v tensor.Mat) {
-	for i := range v.Rows {
-		row := v.Row(i)
-		for j := 0; j < len(row); j += panel {
-			copy(values[(j/panel*room+first+i)*panel:], row[j:min(j+panel, len(row))])
-		}
+	for j := 0; j < v.Cols; j += panel {
+		kernel.ScaleRows(values[(j/panel*room+first)*panel:], panel, v.Data[j:], v.Stride, ones[:v.Rows], min(panel, v.Cols-j))
 	}
 }
 

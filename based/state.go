@@ -135,16 +135,19 @@ func (s *State) Apply(dst, q, k, v tensor.Seq) {
 	if q.Len == 0 {
 		return
 	}
-	if s.taylor {
-		q, k = s.scaled(q), s.scaled(k)
+	for i := 0; i < q.Len; i += blockPositions {
+		end := min(i+blockPositions, q.Len)
+		s.run.scratch.Reset()
+		s.attend(dst.Slice(i, end), s.scaled(q.Slice(i, end)), s.scaled(k.Slice(i, end)), v.Slice(i, end), 0, s.at)
+		s.at = s.advance(s.at, end-i)
 	}
-	s.attend(dst, q, k, v, 0, s.at)
-	s.at = s.advance(s.at, q.Len)
-	s.run.scratch.Reset()
 }
 
-// scaled returns a copy of x that is scaled as Taylor needs it.
+// scaled returns a copy of x that is scaled as Taylor needs it, or else x itself.
 func (s *State) scaled(x tensor.Seq) tensor.Seq {
+	if !s.taylor {
+		return x
+	}
 	c := s.take(x.Batch, x.Len, x.Dim, &s.run.scratch)
 	for b := range x.Batch {
 		kernel.Scale(c.Sequence(b).Data, taylorScale(s.f), x.Sequence(b).Data)

@@ -102,5 +102,23 @@ func RowDots(y, a []float32, lda int, x []float32, m int, add bool) {
 	}
 }
 
+// ScaleRows computes dst[i*ldd+j] = factors[i]·src[i*lds+j] for i < len(factors) and
+// j < n. dst may be src, with the same distance, and else overlaps nothing. It panics if
+// a slice is too short.
+func ScaleRows(dst []float32, ldd int, src []float32, lds int, factors []float32, n int) {
+	m := len(factors)
+	if m <= 0 || n <= 0 {
+		return
+	}
+	if ldd < n && m > 1 || lds < 0 || len(dst) < (m-1)*ldd+n || len(src) < (m-1)*lds+n {
+		panic(fmt.Sprintf("kernel: scaling of %d rows of %d: %d elements with distance %d into %d with distance %d", m, n, len(src), lds, len(dst), ldd))
+	}
+	for i := 0; i < m; {
+		end := min(m, i+taylorWork/n+1)
+		scaleRows(dst[i*ldd:], ldd, src[i*lds:], lds, factors[i:end], n)
+		i = end
+	}
+}
+
 // taylorWork bounds the elements of one call into assembly.
 const taylorWork = 1 << 16

@@ -48,3 +48,14 @@ func rowDots(y, a []float32, lda int, x []float32, m int, add bool) {
 		rowDotsAVX2(&y[0], &a[0], lda, &x[0], m, len(x), add)
 	}
 }
+
+func scaleRows(dst []float32, ldd int, src []float32, lds int, factors []float32, n int) {
+	switch {
+	case cpu.AVX512:
+		scaleRowsAVX512(&dst[0], ldd, &src[0], lds, &factors[0], len(factors), n)
+	case cpu.AVX2:
+		scaleRowsAVX2(&dst[0], ldd, &src[0], lds, &factors[0], len(factors), n)
+	default:
+		scaleRowsGeneric(dst, ldd, src, lds, factors, n)
+	}
+}

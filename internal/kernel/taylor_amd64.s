@@ -448,6 +448,57 @@ onedone:
 	VZEROUPPER
 	RET
 
+// func scaleRowsAVX512(dst *float32, ldd int, src *float32, lds int, factors *float32, m int, n int)
+// Requires: AVX, AVX512F
+TEXT ·scaleRowsAVX512(SB), NOSPLIT, $0-56
+	MOVQ  dst+0(FP), AX
+	MOVQ  ldd+8(FP), DX
+	SHLQ  $0x02, DX
+	MOVQ  src+16(FP), BX
+	MOVQ  lds+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  factors+32(FP), DI
+	MOVQ  m+40(FP), R8
+	MOVQ  n+48(FP), R9
+	MOVQ  R9, R10
+	ANDQ  $0x0f, R10
+	SUBQ  R10, R9
+	SHLQ  $0x02, R9
+	MOVL  $0x00000001, R11
+	MOVQ  R10, CX
+	SHLL  CL, R11
+	SUBL  $0x01, R11
+	KMOVW R11, K1
+
+row:
+	VBROADCASTSS (DI), Z0
+	XORQ         CX, CX
+	CMPQ         CX, R9
+	JGE          rest
+
+whole:
+	VMULPS  (BX)(CX*1), Z0, Z1
+	VMOVUPS Z1, (AX)(CX*1)
+	ADDQ    $0x40, CX
+	CMPQ    CX, R9
+	JLT     whole
+
+rest:
+	TESTQ     R10, R10
+	JZ        next
+	VMOVUPS.Z (BX)(CX*1), K1, Z1
+	VMULPS    Z1, Z0, Z1
+	VMOVUPS   Z1, K1, (AX)(CX*1)
+
+next:
+	ADDQ DX, AX
+	ADDQ SI, BX
+	ADDQ $0x04, DI
+	DECQ R8
+	JNZ  row
+	VZEROUPPER
+	RET
+
 // func taylorRowsAVX2(dst *float32, ldd int, src *float32, lds int, rows int, f int)
 // Requires: AVX
 TEXT ·taylorRowsAVX2(SB), NOSPLIT, $0-48
@@ -882,5 +933,61 @@ onestore:
 	JGE    onerows
 
 onedone:
+	VZEROUPPER
+	RET
+
+// func scaleRowsAVX2(dst *float32, ldd int, src *float32, lds int, factors *float32, m int, n int)
+// Requires: AVX
+TEXT ·scaleRowsAVX2(SB), NOSPLIT, $0-56
+	MOVQ    dst+0(FP), AX
+	MOVQ    ldd+8(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    src+16(FP), DX
+	MOVQ    lds+24(FP), BX
+	SHLQ    $0x02, BX
+	MOVQ    factors+32(FP), SI
+	MOVQ    m+40(FP), DI
+	MOVQ    n+48(FP), R8
+	MOVQ    R8, R9
+	ANDQ    $0x0f, R9
+	SUBQ    R9, R8
+	SHLQ    $0x02, R8
+	LEAQ    taylorMasks<>+0(SB), R10
+	MOVQ    R9, R11
+	NEGQ    R11
+	VMOVUPS 64(R10)(R11*4), Y0
+	VMOVUPS 96(R10)(R11*4), Y1
+
+row:
+	VBROADCASTSS (SI), Y2
+	XORQ         R10, R10
+	CMPQ         R10, R8
+	JGE          rest
+
+whole:
+	VMULPS  (DX)(R10*1), Y2, Y3
+	VMOVUPS Y3, (AX)(R10*1)
+	VMULPS  32(DX)(R10*1), Y2, Y3
+	VMOVUPS Y3, 32(AX)(R10*1)
+	ADDQ    $0x40, R10
+	CMPQ    R10, R8
+	JLT     whole
+
+rest:
+	TESTQ      R9, R9
+	JZ         next
+	VMASKMOVPS (DX)(R10*1), Y0, Y3
+	VMULPS     Y3, Y2, Y3
+	VMASKMOVPS Y3, Y0, (AX)(R10*1)
+	VMASKMOVPS 32(DX)(R10*1), Y1, Y3
+	VMULPS     Y3, Y2, Y3
+	VMASKMOVPS Y3, Y1, 32(AX)(R10*1)
+
+next:
+	ADDQ CX, AX
+	ADDQ BX, DX
+	ADDQ $0x04, SI
+	DECQ DI
+	JNZ  row
 	VZEROUPPER
 	RET

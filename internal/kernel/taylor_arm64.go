@@ -35,3 +35,9 @@ func rowDots(y, a []float32, lda int, x []float32, m int, add bool) {
 		rowDotsGeneric(y, a, lda, x, m, add)
 	}
 }
+
+func scaleRows(dst []float32, ldd int, src []float32, lds int, factors []float32, n int) {
+	for i, f := range factors {
+		scale(dst[i*ldd:i*ldd+n], src[i*lds:i*lds+n], f)
+	}
+}

@@ -76,6 +76,15 @@ func rowDotsGeneric(y, a []float32, lda int, x []float32, m int, add bool) {
 	}
 }
 
+func scaleRowsGeneric(dst []float32, ldd int, src []float32, lds int, factors []float32, n int) {
+	for i, f := range factors {
+		out := dst[i*ldd : i*ldd+n]
+		for j, v := range src[i*lds : i*lds+n] {
+			out[j] = f * v
+		}
+	}
+}
+
 // addLanes adds in the order in which the halves of vectors are added.
 func addLanes(lanes *[taylorLanes]float32) float32 {
 	for n := taylorLanes / 2; n > 0; n /= 2 {

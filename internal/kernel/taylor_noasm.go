@@ -17,3 +17,7 @@ func taylorWeights(s []float32, lds int, sum []float32, rows, n, first int) {
 func rowDots(y, a []float32, lda int, x []float32, m int, add bool) {
 	rowDotsGeneric(y, a, lda, x, m, add)
 }
+
+func scaleRows(dst []float32, ldd int, src []float32, lds int, factors []float32, n int) {
+	scaleRowsGeneric(dst, ldd, src, lds, factors, n)
+}

@@ -24,6 +24,11 @@ func taylorWeightsAVX512(s *float32, lds int, sum *float32, rows int, n int, fir
 //go:noescape
 func rowDotsAVX512(y *float32, a *float32, lda int, x *float32, m int, n int, add bool)
 
+// scaleRowsAVX512 is scaleRowsGeneric for m, n > 0.
+//
+//go:noescape
+func scaleRowsAVX512(dst *float32, ldd int, src *float32, lds int, factors *float32, m int, n int)
+
 // taylorRowsAVX2 is taylorRowsGeneric, but that it writes whole vectors.
 //
 //go:noescape
@@ -43,3 +48,8 @@ func taylorWeightsAVX2(s *float32, lds int, sum *float32, rows int, n int, first
 //
 //go:noescape
 func rowDotsAVX2(y *float32, a *float32, lda int, x *float32, m int, n int, add bool)
+
+// scaleRowsAVX2 is scaleRowsGeneric for m, n > 0.
+//
+//go:noescape
+func scaleRowsAVX2(dst *float32, ldd int, src *float32, lds int, factors *float32, m int, n int)

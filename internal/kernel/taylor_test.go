@@ -217,6 +217,37 @@ func testRowDots(t *testing.T, m, n, lda int) {
 	}
 }
 
+func TestScaleRows(t *testing.T) {
+	cputest.ForEachTier(t, func(t *testing.T) {
+		for n := 1; n <= 70; n++ {
+			for _, m := range []int{1, 2, 5} {
+				lds, ldd := n+2, n+3
+				src, dst := guardedFloats(t, (m-1)*lds+n), guardedFloats(t, (m-1)*ldd+n)
+				factors := guardedFloats(t, m)
+				copy(src, random(len(src), 1))
+				copy(factors, random(m, 2))
+				ScaleRows(dst, ldd, src, lds, factors, n)
+				for i := range m {
+					for j := range n {
+						if want := factors[i] * src[i*lds+j]; dst[i*ldd+j] != want {
+							t.Fatalf("%d rows of %d: dst[%d][%d] = %v, want %v", m, n, i, j, dst[i*ldd+j], want)
+						}
+					}
+					if i < m-1 && !slices.Equal(dst[i*ldd+n:(i+1)*ldd], make([]float32, ldd-n)) {
+						t.Fatalf("%d rows of %d: wrote between the rows", m, n)
+					}
+				}
+				ScaleRows(src, lds, src, lds, factors, n)
+				for i := range m {
+					if !slices.Equal(src[i*lds:i*lds+n], dst[i*ldd:i*ldd+n]) {
+						t.Fatalf("%d rows of %d in place: row %d differs", m, n, i)
+					}
+				}
+			}
+		}
+	})
+}
+
 // TestTaylorSpecial makes sure that what is not a number stays where it belongs.
 func TestTaylorSpecial(t *testing.T) {
 	cputest.ForEachTier(t, func(t *testing.T) {
@@ -260,6 +291,7 @@ func TestTaylorAllocates(t *testing.T) {
 			TaylorColumns(dst, 32, x, 16)
 			TaylorWeights(x, 16, sum, 32, 16, 0)
 			RowDots(sum, dst, 32, x[:32], 32, true)
+			ScaleRows(dst, 16, dst, 16, sum, 16)
 		}); n != 0 {
 			t.Errorf("%v allocations", n)
 		}
@@ -282,6 +314,9 @@ func TestTaylorPanics(t *testing.T) {
 		"sums":          func() { TaylorWeights(x, 16, x[:1], 2, 16, 0) },
 		"products":      func() { RowDots(x[:1], x, 3, x[:3], 2, false) },
 		"rows of dots":  func() { RowDots(x, x[:5], 3, x[:3], 2, false) },
+		"rows to scale": func() { ScaleRows(x[:31], 16, x, 16, x[:2], 16) },
+		"scaled rows":   func() { ScaleRows(x, 16, x[:31], 16, x[:2], 16) },
+		"scaled width":  func() { ScaleRows(x, 15, x, 16, x[:2], 16) },
 		"dots distance": func() { RowDots(x, x, -1, x[:3], 2, false) },
 	} {
 		func() {

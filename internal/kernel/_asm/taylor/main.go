@@ -24,6 +24,7 @@ func main() {
 		columns(v)
 		weights(v)
 		dots(v)
+		scale(v)
 	})
 	Generate()
 }
@@ -428,4 +429,53 @@ func dotRows(v *isa, label string, rows int, y, a, lda, lda3, x, m, whole, rest 
 	CMPQ(m, U8(rows))
 	JGE(LabelRef(name("rows")))
 	Label(name("done"))
+}
+
+func scale(v *isa) {
+	function(v, "scaleRows", "func(dst *float32, ldd int, src *float32, lds int, factors *float32, m, n int)", "is scaleRowsGeneric for m, n > 0.")
+	dst, ldd, src, lds := args.Load("dst"), args.LoadBytes("ldd"), args.Load("src"), args.LoadBytes("lds")
+	factors, m, whole := args.Load("factors"), args.Load("m"), args.Load("n")
+	rest := GP64()
+	MOVQ(whole, rest)
+	ANDQ(U8(15), rest)
+	SUBQ(rest, whole)
+	SHLQ(U8(2), whole)
+	tail := tailMasks(v, rest)
+
+	Label("row")
+	f, at := v.New(), GP64()
+	VBROADCASTSS(Mem{Base: factors}, f)
+	XORQ(at, at)
+	CMPQ(at, whole)
+	JGE(LabelRef("rest"))
+	Label("whole")
+	each(v, group, func(_, disp int) {
+		x := v.New()
+		VMULPS(Mem{Base: src, Index: at, Scale: 1, Disp: disp}, f, x)
+		VMOVUPS(x, Mem{Base: dst, Index: at, Scale: 1, Disp: disp})
+	})
+	ADDQ(U8(group), at)
+	CMPQ(at, whole)
+	JLT(LabelRef("whole"))
+	Label("rest")
+	TESTQ(rest, rest)
+	JZ(LabelRef("next"))
+	each(v, group, func(i, disp int) {
+		x := loadUnder(v, tail[i], Mem{Base: src, Index: at, Scale: 1, Disp: disp})
+		VMULPS(x, f, x)
+		p := Mem{Base: dst, Index: at, Scale: 1, Disp: disp}
+		if v.Wide() {
+			VMOVUPS(x, tail[i], p)
+		} else {
+			VMASKMOVPS(x, tail[i], p)
+		}
+	})
+	Label("next")
+	ADDQ(ldd, dst)
+	ADDQ(lds, src)
+	ADDQ(U8(4), factors)
+	DECQ(m)
+	JNZ(LabelRef("row"))
+	VZEROUPPER()
+	RET()
 }
