@@ -28,8 +28,8 @@ type MultiHeadConfig struct {
 	// RoPE rotates queries and keys by their positions; nil does not.
 	RoPE *RoPEConfig `json:"rope,omitempty"`
 
-	// ALiBi subtracts distances from scores, with the slopes of [Slopes] unless others
-	// are given.
+	// ALiBi subtracts from scores the distance times the slope of the head: see [Slopes].
+	// Slopes, if given, are used instead, with ALiBi or without.
 	ALiBi  bool      `json:"alibi,omitempty"`
 	Slopes []float32 `json:"alibi_slopes,omitempty"`
 
@@ -44,16 +44,13 @@ type MultiHeadConfig struct {
 	Softcap float32 `json:"softcap,omitempty"`       // bound of scores; none by default
 }
 
-// withDefaults returns c with all fields filled in that have a default.
+// withDefaults returns c with all fields filled in that have a default, but for slopes.
 func (c MultiHeadConfig) withDefaults() MultiHeadConfig {
 	setDefault(&c.KVHeads, c.Heads)
 	if c.HeadDim == 0 && c.Heads > 0 && c.Dim%c.Heads == 0 {
 		c.HeadDim = c.Dim / c.Heads
 	}
 	setDefault(&c.NormEps, 1e-6)
-	if c.ALiBi && c.Slopes == nil && c.Heads > 0 && c.Heads <= maxElements {
-		c.Slopes = Slopes(c.Heads)
-	}
 	if c.HeadDim > 0 {
 		setDefault(&c.Scale, float32(1/math.Sqrt(float64(c.HeadDim))))
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/seqmix/seqmix"
@@ -41,6 +42,10 @@ func NewMultiHead(cfg MultiHeadConfig) (*MultiHead, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	if cfg.ALiBi && cfg.Slopes == nil {
+		cfg.Slopes = Slopes(cfg.Heads)
+	}
+	cfg.Slopes = slices.Clone(cfg.Slopes)
 	m := &MultiHead{cfg: cfg}
 	if cfg.RoPE != nil {
 		rope, err := NewRoPE(*cfg.RoPE, cfg.HeadDim)

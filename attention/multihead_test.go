@@ -449,7 +449,7 @@ func TestMultiHeadConfigErrors(t *testing.T) {
 		"head dim":       func(c *attention.MultiHeadConfig) { c.HeadDim = -1 },
 		"size":           func(c *attention.MultiHeadConfig) { c.Dim, c.HeadDim = 1<<20, 1<<20 },
 		"overflow":       func(c *attention.MultiHeadConfig) { c.Heads, c.KVHeads = math.MaxInt, 1 },
-		"slopes of many": func(c *attention.MultiHeadConfig) { c.Heads, c.ALiBi = math.MaxInt, true },
+		"slopes of many": func(c *attention.MultiHeadConfig) { c.Heads, c.HeadDim, c.ALiBi = math.MaxInt32, 1, true },
 		"layout":         func(c *attention.MultiHeadConfig) { c.Layout = 100 },
 		"eps":            func(c *attention.MultiHeadConfig) { c.NormEps = -1 },
 		"scale":          func(c *attention.MultiHeadConfig) { c.Scale = nan },
