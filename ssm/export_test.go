@@ -23,14 +23,13 @@ func Diagonal(m any) bool {
 	return ok
 }
 
-// Costs returns what the recurrence of a mixer is thought to cost.
-func Costs(m any) float64 { return ltiOf(m).tables().cost() }
-
 func ltiOf(m any) *lti {
 	switch m := m.(type) {
 	case *S4D:
 		return &m.lti
 	case *S4:
+		return &m.lti
+	case *Modal:
 		return &m.lti
 	}
 	panic("not a linear time-invariant mixer")
