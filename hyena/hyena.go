@@ -86,22 +86,13 @@ func (m *Hyena) Init(r *rand.Rand) {
 
 // Params yields the parameters in the order of checkpoints.
 func (m *Hyena) Params() iter.Seq2[string, *tensor.Tensor] {
-	return func(yield func(string, *tensor.Tensor) bool) {
-		for _, part := range []struct {
-			prefix string
-			params iter.Seq2[string, *tensor.Tensor]
-		}{
-			{"in_proj.", m.in.Params()}, {"short_filter.", m.short.Params()},
-			{"filter_fn.", yieldParams(named{"bias", m.d})}, {"filter_fn.", m.filter.Params()},
-			{"out_proj.", m.out.Params()},
-		} {
-			for name, p := range part.params {
-				if !yield(part.prefix+name, p) {
-					return
-				}
-			}
-		}
-	}
+	return prefixed(
+		prefixedParams{"in_proj.", m.in.Params()},
+		prefixedParams{"short_filter.", m.short.Params()},
+		prefixedParams{"filter_fn.", yieldParams(named{"bias", m.d})},
+		prefixedParams{"filter_fn.", m.filter.Params()},
+		prefixedParams{"out_proj.", m.out.Params()},
+	)
 }
 
 // named is a parameter with its name.

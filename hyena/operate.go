@@ -27,6 +27,14 @@ func (m *Hyena) operate(dst, src tensor.Seq, short seqmix.Stream, long convolver
 	v := s.TakeSeq(src.Batch, src.Len, e)
 	gates := s.TakeSeq(src.Batch, src.Len, (n-1)*e)
 	m.project(v, gates, src, short, s)
+	m.recur(v, gates, long)
+	applyLinear(dst, m.out, v.Mat(), s)
+}
+
+// recur takes v, the first gate already in it, through the convolutions and the gates
+// that are left.
+func (m *Hyena) recur(v, gates tensor.Seq, long convolver) {
+	e, n := m.cfg.channels(), m.cfg.Order
 	for o := range n - 1 {
 		long.convolve(o, v)
 		gate := o // of those that are left
@@ -36,31 +44,37 @@ func (m *Hyena) operate(dst, src tensor.Seq, short seqmix.Stream, long convolver
 		runGates(v.Mat(), v.Mat(), gates.Mat().Slice(gate*e, (gate+1)*e))
 	}
 	applyActivation(m.cfg.Activation.Of(), v)
-	applyLinear(dst, m.out, v.Mat(), s)
 }
 
 // project computes the projections and the short convolution of all positions: the
 // product of v and the first gate, and the other gates.
 func (m *Hyena) project(v, gates, src tensor.Seq, short seqmix.Stream, s *tensor.Scratch) {
-	e, n := m.cfg.channels(), m.cfg.Order
+	width := m.in.Out()
 	step := max(1, blockRows/src.Batch)
 	rows := src.Batch * min(step, src.Len)
-	room, inputs := s.Take(rows*(n+1)*e), s.Take(rows*src.Dim)
+	room, inputs := s.Take(rows*width), s.Take(rows*src.Dim)
+	for t := 0; t < src.Len; t += step {
+		end := min(t+step, src.Len)
+		z := tensor.SeqOf(room[:src.Batch*(end-t)*width], src.Batch, end-t, width)
+		m.in.ApplyMat(z.Mat(), gatherRows(src.Slice(t, end), inputs))
+		m.filterAndGate(v.Slice(t, end), gates.Slice(t, end), z, short)
+	}
+}
+
+// filterAndGate computes the short convolution of z, in place, and makes v its last
+// chunk times the first gate, and gates the other chunks.
+func (m *Hyena) filterAndGate(v, gates, z tensor.Seq, short seqmix.Stream) {
+	e, n := m.cfg.channels(), m.cfg.Order
 	first, rest := n-1, 0 // the chunk of the first gate, and where the others begin
 	if m.cfg.Gates == FirstFirst {
 		first, rest = 0, 1
 	}
-	for t := 0; t < src.Len; t += step {
-		end := min(t+step, src.Len)
-		z := tensor.SeqOf(room[:src.Batch*(end-t)*(n+1)*e], src.Batch, end-t, (n+1)*e)
-		m.in.ApplyMat(z.Mat(), gatherRows(src.Slice(t, end), inputs))
-		short.Mix(z, z)
-		for b := range src.Batch {
-			chunks := z.Sequence(b).Mat()
-			runGates(v.Sequence(b).Slice(t, end).Mat(), chunks.Slice(n*e, (n+1)*e), chunks.Slice(first*e, (first+1)*e))
-			for i := range end - t {
-				copy(gates.At(b, t+i), chunks.Row(i)[rest*e:])
-			}
+	short.Mix(z, z)
+	for b := range z.Batch {
+		chunks := z.Sequence(b).Mat()
+		runGates(v.Sequence(b).Mat(), chunks.Slice(n*e, (n+1)*e), chunks.Slice(first*e, (first+1)*e))
+		for i := range z.Len {
+			copy(gates.At(b, i), chunks.Row(i)[rest*e:])
 		}
 	}
 }

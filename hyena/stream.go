@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/seqmix/seqmix"
-	"github.com/seqmix/seqmix/internal/state"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -80,6 +79,34 @@ func (s *Stream) Mix(dst, src tensor.Seq) {
 	}
 }
 
+// MixEach computes the projections of all streams together.
+func (s *Stream) MixEach(dst, src tensor.Seq, streams []seqmix.Stream) {
+	const op = "hyena.Stream.MixEach"
+	tensor.CheckMix(op, dst, src, s.mixer.Dim())
+	for _, t := range streams {
+		one := t.(*Stream)
+		s.mixer.checkLen(op, src, one.limit-one.Len())
+	}
+	if src.Len > blockRows/8 {
+		for i, t := range streams {
+			t.Mix(dst.Sequence(i), src.Sequence(i))
+		}
+		return
+	}
+	m := s.mixer
+	s.scratch.Reset()
+	z := s.scratch.TakeSeq(src.Batch, src.Len, m.in.Out())
+	v := s.scratch.TakeSeq(src.Batch, src.Len, m.out.In())
+	gates := s.scratch.TakeSeq(src.Batch, src.Len, (m.cfg.Order-1)*v.Dim)
+	m.in.ApplyMat(z.Mat(), gatherRows(src, s.scratch.Take(src.Batch*src.Len*src.Dim)))
+	for i, t := range streams {
+		one := t.(*Stream)
+		m.filterAndGate(v.Sequence(i), gates.Sequence(i), z.Sequence(i), one.short)
+		m.recur(v.Sequence(i), gates.Sequence(i), (*streamConvs)(one))
+	}
+	applyLinear(dst, m.out, v.Mat(), &s.scratch)
+}
+
 // streamConvs are the long convolutions of a stream.
 type streamConvs Stream
 
@@ -102,37 +129,19 @@ func (s *Stream) parts() []seqmix.Stream {
 
 // AppendBinary appends the state.
 func (s *Stream) AppendBinary(b []byte) ([]byte, error) {
-	r := state.Record{Kind: streamKind, Version: streamVersion, Ints: s.sizes()}
-	for _, p := range s.parts() {
-		saved, err := p.AppendBinary(nil)
-		if err != nil {
-			return nil, fmt.Errorf("hyena: %w", err)
-		}
-		r.Nested = append(r.Nested, saved)
-	}
-	return r.Append(b), nil
+	return appendParts(b, streamKind, streamVersion, s.sizes(), s.parts()...)
 }
 
 // UnmarshalBinary replaces the state by a saved one, of a stream of a mixer with the
 // same sizes and with as many sequences.
 func (s *Stream) UnmarshalBinary(saved []byte) error {
-	r, err := state.Decode(saved, streamKind, streamVersion, s.sizes()...)
-	if err != nil {
-		return fmt.Errorf("hyena: %w", err)
-	}
 	fresh := s.Clone().(*Stream) // so that nothing changes if a part is damaged
-	parts := fresh.parts()
-	if len(r.Nested) != len(parts) {
-		return fmt.Errorf("hyena: saved state of a %s with %d parts, want %d", r.Kind, len(r.Nested), len(parts))
-	}
-	for i, p := range parts {
-		if err := p.UnmarshalBinary(r.Nested[i]); err != nil {
-			return fmt.Errorf("hyena: %w", err)
-		}
+	if err := restoreParts(saved, streamKind, streamVersion, s.sizes(), fresh.parts()...); err != nil {
+		return err
 	}
 	for _, l := range fresh.long {
 		if l.Len() != fresh.Len() {
-			return fmt.Errorf("hyena: saved state of a %s whose parts are at positions %d and %d", r.Kind, fresh.Len(), l.Len())
+			return fmt.Errorf("hyena: saved state of a %s whose parts are at positions %d and %d", streamKind, fresh.Len(), l.Len())
 		}
 	}
 	s.short, s.long = fresh.short, fresh.long
