@@ -50,40 +50,53 @@ func fourier(sign, scale float64, d []int) (*Matrix, error) {
 	if len(d) == 0 {
 		return nil, fmt.Errorf("monarch: a Fourier transform without factors")
 	}
-	// After stage t the transforms of all n/size subsequences of elements n/size apart
-	// are known, one after the other.
-	stages := make([]stage, len(d))
+	return newComplex(n, n, fourierStages(sign, scale, d)...), nil
+}
+
+// fourierStages returns the stages of a transform. After stage t the transforms of
+// all n/size subsequences of elements n/size apart are known, one after the other, where
+// size is the product of the first factors.
+func fourierStages(sign, scale float64, d []int) []complexStage {
+	n := 1
+	for _, f := range d {
+		n *= f
+	}
+	stages := make([]complexStage, len(d))
 	size := 1
 	for t, f := range d {
 		stages[t] = fourierStage(sign, n, size, f)
 		size *= f
 	}
-	for i := range stages[0].weights.Data() {
-		stages[0].weights.Data()[i] *= float32(scale)
+	for i := range stages[0].weights {
+		stages[0].weights[i] *= complex(scale, 0)
 	}
-	return newComplex(n, n, stages...), nil
+	return stages
 }
 
 // fourierStage joins f transforms of size elements each into one. Block g·size+l makes
 // the frequencies l, l+size, … of subsequence g.
-func fourierStage(sign float64, n, size, f int) stage {
+func fourierStage(sign float64, n, size, f int) complexStage {
 	groups := n / (size * f)
-	w := tensor.New(groups*size, f, f, 2)
-	v := w.Data()
-	for i := range groups * size * f * f {
+	w := make([]complex128, groups*size*f*f)
+	for i := range w {
 		j, s, l := i%f, i/f%f, i/(f*f)%size
-		turn := float64(s*j%f)/float64(f) + float64(l*j)/float64(size*f)
-		sin, cos := math.Sincos(sign * 2 * math.Pi * turn)
-		v[2*i], v[2*i+1] = float32(cos), float32(sin)
+		w[i] = root(sign * (float64(s*j%f)/float64(f) + float64(l*j)/float64(size*f)))
 	}
 	from := func(b, j int) int { return (b/size+groups*j)*size + b%size }
 	to := func(b, s int) int { return b/size*size*f + s*size + b%size }
-	return newStage(w, groups*size, f, f, from, to)
+	return newComplexStage(w, groups*size, f, f, from, to)
+}
+
+// root returns e^(2πi·turn).
+func root(turn float64) complex128 {
+	sin, cos := math.Sincos(2 * math.Pi * turn)
+	return complex(cos, sin)
 }
 
 // DFTFactors returns the factors W1, of shape (j, i, i, 2), and W2, of shape (i, j, j, 2),
 // of the transform of i·j elements as [DFT] defines them. It panics if i or j is below 1.
 func DFTFactors(i, j int) (w1, w2 *tensor.Tensor) {
-	w2 = fourierStage(-1, i*j, i, j).weights
-	return fourierStage(-1, i*j, 1, i).weights, w2
+	w1 = tensor.FromFloat32s(pairs(fourierStage(-1, i*j, 1, i).weights), j, i, i, 2)
+	w2 = tensor.FromFloat32s(pairs(fourierStage(-1, i*j, i, j).weights), i, j, j, 2)
+	return w1, w2
 }

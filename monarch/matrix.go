@@ -93,16 +93,6 @@ func (s Shape) stages(w1, w2 *tensor.Tensor) []stage {
 	}
 }
 
-// NewComplex is [New] for complex factors, whose shapes end in another dimension of 2:
-// the real and the imaginary part. The matrix has copies of them.
-func NewComplex(w1, w2 *tensor.Tensor) (*Matrix, error) {
-	s, err := factorShape(w1, w2, 4)
-	if err != nil {
-		return nil, err
-	}
-	return newComplex(s.In(), s.Out(), s.stages(w1, w2)...), nil
-}
-
 // NewOrder returns a square matrix of any order, with n = d[0]·d[1]·…·d[p-1] columns for
 // p factors. The number of an element is written with one digit for each factor, the
 // last of which changes fastest. The last factor is applied first, and a factor

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/goldentest"
@@ -31,6 +32,8 @@ var _ = register(map[string]computation{
 	"mixer":       monarchMixer,
 	"short":       monarchShortConv,
 	"bidir":       monarchTwoSided,
+	"causal":      monarchCausal,
+	"flashfft":    monarchFlashFFT,
 })
 
 // vectors describes a tensor of a case as a matrix whose rows are vectors of n numbers.
@@ -370,4 +373,135 @@ func monarchTwoSided(c *goldentest.Case) (results, error) {
 	dst := like(src)
 	nn.NewTwoSidedConv(h, g).Mix(dst, src)
 	return results{"out.y": channelsFirst(dst)}, nil
+}
+
+// monarchCausal runs one of the causal constructions.
+func monarchCausal(c *goldentest.Case) (results, error) {
+	if c.Has("param.A") {
+		return monarchTriangle(c)
+	}
+	n := len(c.Tensor("in.u"))
+	var conv *monarch.Convolution
+	var err error
+	r := results{}
+	switch {
+	case c.Has("param.lambda_0"):
+		var bases [3]monarch.Basis
+		for i := range bases {
+			bases[i] = monarch.Basis{Lambda: tensorOf(c, fmt.Sprint("param.lambda_", i)), Rho: tensorOf(c, fmt.Sprint("param.rho_", i))}
+			w1, w2, err := bases[i].Factors()
+			if err != nil {
+				return nil, err
+			}
+			r[fmt.Sprint("out.w1_", i)], r[fmt.Sprint("out.w2_", i)] = w1.Data(), w2.Data()
+		}
+		conv, err = monarch.NewPolynomialConvolution(bases[0], bases[1], bases[2])
+	case strings.HasPrefix(c.Name, "causal_c3"):
+		conv, err = monarch.NewChebyshevConvolution(n)
+	default:
+		conv, err = monarch.NewFourierConvolution(n)
+	}
+	if err != nil {
+		return nil, err
+	}
+	column := func(name string) tensor.Mat { return tensor.MatOf(c.Tensor(name), n, 1) }
+	k := "param.k"
+	if !c.Has(k) {
+		k = "in.k"
+	}
+	y := tensor.MatOf(make([]float32, n), n, 1)
+	conv.Apply(y, column("in.u"), column(k))
+	r["out.y"], r["out.dense"] = y.Data, conv.Dense(c.Tensor(k)).Data()
+	return r, nil
+}
+
+// monarchTriangle runs a lower triangular Monarch matrix, whole and cut at every position.
+func monarchTriangle(c *goldentest.Case) (results, error) {
+	shape := c.Shape("param.A")
+	m, err := monarch.NewCausalMixer(monarch.CausalConfig{Dim: 1, LMax: shape[0] * shape[1], Block: shape[1]})
+	if err != nil {
+		return nil, err
+	}
+	if err := setParams(c, m, ""); err != nil {
+		return nil, err
+	}
+	x := c.Shape("in.x")
+	src := tensor.SeqOf(c.Tensor("in.x"), x[0], x[1], 1)
+	dst := like(src)
+	m.Mix(dst, src)
+	if err := monarchPieces(c, m, src, "out.y"); err != nil {
+		return nil, err
+	}
+	return results{"out.y": dst.Data, "out.dense": m.Dense().Data()}, nil
+}
+
+// monarchFlashFFT convolves as FlashFFTConv does, with transforms of order two whose result
+// is left in another order: that of the transposed frequencies.
+func monarchFlashFFT(c *goldentest.Case) (results, error) {
+	var cfg struct {
+		N  int `json:"N"`
+		N1 int `json:"N1"`
+		N2 int `json:"N2"`
+	}
+	if err := c.Config(&cfg); err != nil {
+		return nil, err
+	}
+	forward, err := monarch.DFT(cfg.N1, cfg.N2)
+	if err != nil {
+		return nil, err
+	}
+	inverse, err := monarch.InverseDFT(cfg.N1, cfg.N2)
+	if err != nil {
+		return nil, err
+	}
+	u, k := paddedSpectrum(c, "in.u", forward), paddedSpectrum(c, "in.k", forward)
+	r := results{"out.spectrum": flashOrder(u, cfg.N1, cfg.N2), "out.kf_permuted": flashOrder(k, cfg.N1, cfg.N2)}
+	// u has a batch of the channels that k has.
+	for i := range u.Rows {
+		x, h := u.Row(i), k.Row(i%k.Rows)
+		for f := 0; f < len(x); f += 2 {
+			x[f], x[f+1] = x[f]*h[f]-x[f+1]*h[f+1], x[f]*h[f+1]+x[f+1]*h[f]
+		}
+	}
+	inverse.Apply(u, u)
+	shape := c.Shape("in.u")
+	length := shape[len(shape)-1]
+	for i := range u.Rows {
+		for t := range cfg.N {
+			v := u.Row(i)[2*t]
+			if t < length {
+				r["out.y"] = append(r["out.y"], v)
+			}
+			r["out.y_full"] = append(r["out.y_full"], v)
+		}
+	}
+	return r, nil
+}
+
+// paddedSpectrum returns the transforms of the rows of a real tensor of a case.
+func paddedSpectrum(c *goldentest.Case, name string, dft *monarch.Matrix) tensor.Mat {
+	shape := c.Shape(name)
+	src := vectors(c, name, shape[len(shape)-1])
+	z := tensor.MatOf(make([]float32, src.Rows*2*dft.In()), src.Rows, 2*dft.In())
+	for i := range src.Rows {
+		for t, v := range src.Row(i) {
+			z.Row(i)[2*t] = v
+		}
+	}
+	dft.Apply(z, z)
+	return z
+}
+
+// flashOrder returns spectra with frequency k1 + n1·k2 in place (k1, k2).
+func flashOrder(z tensor.Mat, n1, n2 int) []float32 {
+	var v []float32
+	for i := range z.Rows {
+		for k1 := range n1 {
+			for k2 := range n2 {
+				f := k1 + n1*k2
+				v = append(v, z.Row(i)[2*f], z.Row(i)[2*f+1])
+			}
+		}
+	}
+	return v
 }
