@@ -1,6 +1,7 @@
 package ssm
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"math/rand/v2"
@@ -72,6 +73,28 @@ func NewGatedS4(cfg GatedS4Config) (*GatedS4, error) {
 		cfg: cfg, block: block,
 		inProj: nn.NewLinear(d, 2*e, cfg.Bias), outProj: nn.NewLinear(e, d, cfg.Bias),
 		conv: nn.NewCausalConv1D(e, cfg.DConv, !cfg.NoConvBias, nn.SiLU),
+	}, nil
+}
+
+// GatedS4ConfigOf returns the configuration of a mixer with an [S4] whose parameters are
+// known: shape returns the shape of the tensor of the given name (see
+// [GatedS4.Params]), or nil if there is none. See [MambaConfigOf].
+func GatedS4ConfigOf(shape func(name string) []int) (GatedS4Config, error) {
+	in, conv := shape("in_proj.weight"), shape("conv1d.weight")
+	c, a, p := shape("ssm.layer.kernel.C"), shape("ssm.layer.kernel.A_real"), shape("ssm.layer.kernel.P")
+	if len(in) != 2 || len(conv) != 3 || len(c) != 4 || len(a) != 2 || len(p) != 4 {
+		return GatedS4Config{}, errors.New("ssm: not the parameters of a GatedS4: want in_proj.weight with two dimensions, conv1d.weight with three, and ssm.layer.kernel.C, A_real and P with four, two and four")
+	}
+	if min(in[1], conv[0], conv[2], c[1], c[2], a[0], p[0]) < 1 {
+		return GatedS4Config{}, fmt.Errorf("ssm: parameters of a GatedS4 without elements: in_proj.weight %v, conv1d.weight %v, kernel.C %v, kernel.A_real %v, kernel.P %v", in, conv, c, a, p)
+	}
+	return GatedS4Config{
+		DModel: in[1], DInner: conv[0], DConv: conv[2],
+		Bias: shape("in_proj.bias") != nil, NoConvBias: shape("conv1d.bias") == nil,
+		SSM: S4BlockConfig{
+			DModel: conv[0], InputLinear: shape("ssm.input_linear.weight") != nil,
+			S4: S4Config{DModel: c[1], DState: 2 * c[2], NSSM: a[0], Rank: p[0], Bidirectional: c[0] == 2},
+		},
 	}, nil
 }
 

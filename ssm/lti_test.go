@@ -21,12 +21,6 @@ type ltiMixer interface {
 	Kernel(n int) *tensor.Tensor
 }
 
-// ltiCase is a mixer with its definition: the impulse response of a channel.
-type ltiCase struct {
-	mixer ltiMixer
-	naive func(channel, n int) []float64
-}
-
 // s4dConfigs are configurations that have little in common.
 var s4dConfigs = map[string]ssm.S4DConfig{
 	"default":            {DModel: 20},

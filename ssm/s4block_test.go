@@ -36,18 +36,17 @@ func newS4Block(t testing.TB, cfg ssm.S4BlockConfig, seed uint64) *ssm.S4Block {
 
 // affine computes W·x + b in float64, with the parameters of m of these names.
 func affine(t testing.TB, m seqmix.Mixer, name string, x []float64) []float64 {
-	w, y := param(t, m, name+".weight"), []float64(nil)
-	for i := range w.Dim(0) {
-		sum := 0.0
-		for n, p := range m.Params() {
-			if n == name+".bias" {
-				sum = float64(p.Data()[i])
-			}
+	w := param(t, m, name+".weight")
+	y, rows := make([]float64, w.Dim(0)), w.Float32s()
+	for n, p := range m.Params() {
+		if n == name+".bias" {
+			copy(y, float64s(p.Data()))
 		}
+	}
+	for i := range y {
 		for j, v := range x {
-			sum += float64(w.Float32s()[i*len(x)+j]) * v
+			y[i] += float64(rows[i*len(x)+j]) * v
 		}
-		y = append(y, sum)
 	}
 	return y
 }
