@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/attention"
 	"github.com/seqmix/seqmix/internal/cpu/cputest"
 	"github.com/seqmix/seqmix/internal/state"
@@ -384,30 +385,33 @@ func param(t testing.TB, m *attention.MultiHead, name string) *tensor.Tensor {
 	return nil
 }
 
-// TestMultiHeadClones branches at the end of blocks and within, and lets all branches
-// run over what they share.
+// TestMultiHeadClones branches at the end of blocks and within. The branches take turns,
+// some of them with other inputs and back at the beginning, over what they share.
 func TestMultiHeadClones(t *testing.T) {
+	const rest, step = 300, 10
 	for _, left := range []int{-1, 130} {
 		m := newMultiHead(t, attention.MultiHeadConfig{Dim: 8, Heads: 2, Left: &left}, 6)
 		for _, n := range []int{0, 1, 127, 128, 129, 256, 300} {
-			src := randomSeq(newRand(uint64(n)), 2, n+300, 8)
+			src := randomSeq(newRand(uint64(n)), 2, n+rest, 8)
 			want := like(src)
 			m.Mix(want, src)
 			s := newStream(t, m, 2)
 			s.Mix(like(src).Slice(0, n), src.Slice(0, n))
-			a, b := s.Clone().(*attention.MultiHeadStream), s.Clone().(*attention.MultiHeadStream)
-			noise := randomSeq(newRand(9), 2, 300, 8)
-			a.Mix(noise, noise)
-			a.Reset()
-			a.Mix(noise, noise)
-			for name, stream := range map[string]*attention.MultiHeadStream{"the original": s, "a clone": b} {
-				got := tensor.NewSeq(2, 300, 8)
-				stream.Mix(got, src.Slice(n, n+300))
-				for i := range 2 {
-					if !slices.Equal(got.Sequence(i).Data, want.Sequence(i).Slice(n, n+300).Data) {
-						t.Errorf("left %d, branch at %d: %s differs", left, n, name)
+			clone, branch, restart := s.Clone(), s.Clone(), s.Clone()
+			restart.Reset()
+			noise := randomSeq(newRand(9), 2, n+rest, 8)
+			restart.Mix(like(noise), noise)
+			for at := n; at < n+rest; at += step {
+				for name, stream := range map[string]seqmix.Stream{"the original": s, "a clone": clone} {
+					got := tensor.NewSeq(2, step, 8)
+					stream.Mix(got, src.Slice(at, at+step))
+					for i := range 2 {
+						if !slices.Equal(got.Sequence(i).Data, want.Sequence(i).Slice(at, at+step).Data) {
+							t.Fatalf("left %d, branches at %d: %s differs at %d", left, n, name, at)
+						}
 					}
 				}
+				branch.Mix(tensor.NewSeq(2, step, 8), noise.Slice(at, at+step))
 			}
 		}
 	}
