@@ -14,12 +14,6 @@ var _ = register(map[string]computation{
 	"attention_block": attentionBlock,
 })
 
-// headsOf describes a tensor (batch, length, heads, width) of a case.
-func headsOf(c *goldentest.Case, name string) tensor.Seq {
-	s := c.Shape(name)
-	return tensor.SeqOf(c.Tensor(name), s[0], s[1], s[2]*s[3])
-}
-
 // dotProduct runs attention without projections.
 func dotProduct(c *goldentest.Case) (results, error) {
 	var cfg struct {
@@ -33,8 +27,8 @@ func dotProduct(c *goldentest.Case) (results, error) {
 		return nil, err
 	}
 	d := attention.DotProduct{Heads: cfg.Heads, KVHeads: cfg.KVHeads, Left: &cfg.Left, Softcap: cfg.Softcap, Slopes: cfg.Slopes}
-	q := headsOf(c, "in.q")
-	d.Apply(q, q, headsOf(c, "in.k"), headsOf(c, "in.v"))
+	q := headRows(c, "in.q")
+	d.Apply(q, q, headRows(c, "in.k"), headRows(c, "in.v"))
 	return results{"out.y": q.Data}, nil
 }
 
@@ -59,7 +53,7 @@ func rope(c *goldentest.Case) (results, error) {
 	if err != nil {
 		return nil, err
 	}
-	x, dy := headsOf(c, "in.x"), headsOf(c, "in.dy")
+	x, dy := headRows(c, "in.x"), headRows(c, "in.dy")
 	n := r.Pairs()
 	cos, sin := make([]float32, x.Len*n), make([]float32, x.Len*n)
 	r.Rotate(x, x, cfg.Offset)
