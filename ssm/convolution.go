@@ -11,17 +11,22 @@ import (
 // maxResponse bounds the elements of the impulse responses that a mixer keeps.
 const maxResponse = 1 << 26
 
-// convolutionPays reports whether sequences of a length take less time by convolution
-// than by recurrences that take cost nanoseconds for a position of a channel. What it
-// takes to transform the impulse responses does not count: it is done once. The cost
-// of a convolution is a fit to BenchmarkConvolve, on AVX-512.
+// convolutionPays reports whether sequences of a length take clearly less time by
+// convolution than by recurrences that take cost nanoseconds for a position of a
+// channel. The recurrence gets the benefit of the doubt: it needs no memory and no
+// preparation, and gives the same bits as a stream. The costs are fits to what
+// BenchmarkLTI measures on AVX-512; AVX2 takes half as long again for either.
 func convolutionPays(cost float64, channels, length int) bool {
 	n := transformLen(length)
 	if n < 64 || channels > maxResponse/n {
 		return false
 	}
+	convolution := 0.55 + 0.045*float64(bits.Len(uint(n)))
+	if n > 1<<13 {
+		convolution *= 2 // out of the caches
+	}
 	padded := float64(n) / float64(length) // zeros take as long to transform as anything else
-	return padded*(0.15*float64(bits.Len(uint(n)))-0.3) < cost
+	return 1.5*padded*convolution < cost
 }
 
 // transformLen returns the length of the transforms for sequences of this length.

@@ -1,2 +1,44 @@
-// Package ssm holds state space mixers.
+// Package ssm holds mixers that are state space models: what a position leaves behind
+// for later ones is a state of fixed size, however long the sequence is.
+//
+// # Selective mixers
+//
+//   - [Mamba] is the mixer of Mamba (arXiv:2312.00752) with its variants: the inner norms
+//     of FalconMamba and Jamba, pruned networks of any size. [SelectiveScan] is the
+//     recurrence in its middle on its own, with all options of the reference, for mixers
+//     that have other projections.
+//   - [Mamba2] is that of Mamba-2 (arXiv:2405.21060), whose states are matrices that decay
+//     as a whole.
+//
+// Their steps, inputs and outputs depend on the input, so that they choose what to
+// remember. They take padded and packed sequences (MixPadded, MixPacked), and their
+// streams can begin and end with any state (State, SetState).
+//
+// # Linear time-invariant mixers
+//
+// Here a position is treated like any other, so that the mixer is a convolution with a
+// long filter as well as a recurrence with a small state:
+//
+//   - [S4D] has a diagonal state matrix, complex or real, with all discretisations and
+//     initialisations of state-spaces/s4.
+//   - [S4] has one that is diagonal plus low rank, which is what the HiPPO matrices are
+//     ([NewHiPPO]).
+//   - [Modal] is given by poles and residues, which the others can be turned into.
+//   - [S4Block] puts an activation and a gated projection behind one of the first two, as
+//     the networks of S4 do; [GatedS4] puts that in the middle of a Mamba.
+//
+// Mix computes them by the recurrence or, where that takes clearly less time, by Fourier
+// transforms; the two agree to rounding. Streams are always recurrences. Their results
+// do not depend on how a sequence is cut, to the bit.
+//
+// # Numbers
+//
+// States are float32. What is derived from the parameters of a linear time-invariant
+// system, poles above all, is computed in float64, and it is their distance from one that
+// is rounded: a pole that remembers ten thousand positions is that close to one, and the
+// next float32 below one has forgotten much of it.
+//
+// Tables derived from parameters are remembered for as long as these have the same
+// values. Parameters may be changed in place, by loading and training; streams see it
+// when they are reset.
 package ssm

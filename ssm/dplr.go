@@ -213,7 +213,6 @@ func (r *dplr) channels() int { return r.dim }
 
 func (r *dplr) stateLen() int { return r.dim * 2 * r.n }
 
-// cost is a measured one, see BenchmarkS4.
 func (r *dplr) cost() float64 { return float64(r.n) * (4 + 4*float64(r.rank)) }
 
 func (r *dplr) exportState(dst, h []float32) { copy(dst, h) }

@@ -88,9 +88,8 @@ func (m *modal) run(dst, src tensor.Mat, h []float32, lo, hi int) {
 	m.Filter(dst.Data, dst.Stride, src.Data, src.Stride, src.Rows, h, lo, hi)
 }
 
-// cost is a fit to BenchmarkModalFilter on AVX-512.
 func (m *modal) cost() float64 {
-	return 0.3 + 0.14*float64(longest(m.pairs)) + 0.06*float64(longest(m.reals))
+	return 0.25 + 0.105*float64(longest(m.pairs)) + 0.045*float64(longest(m.reals))
 }
 
 func (m *modal) exportState(dst, h []float32) {
