@@ -258,18 +258,18 @@ func (c *Cascade) split(x1v, x2, z tensor.Mat) {
 	}
 }
 
-// Mix computes whole sequences: src is 3d wide, dst d, and they must not overlap. It
+// Apply computes whole sequences: src is 3d wide, dst d, and they must not overlap. It
 // panics with a *tensor.ShapeError if they do not fit.
-func (c *Cascade) Mix(dst, src tensor.Seq) {
+func (c *Cascade) Apply(dst, src tensor.Seq) {
 	if src.Batch == 0 {
-		checkCascade("hyena.Cascade.Mix", dst, src, 0, c.cfg.Dim)
+		checkCascade("hyena.Cascade.Apply", dst, src, 0, c.cfg.Dim)
 		return
 	}
 	s, err := c.NewStream(src.Batch)
 	if err != nil {
 		panic(err) // it always streams
 	}
-	s.Mix(dst, src)
+	s.Apply(dst, src)
 }
 
 func checkCascade(op string, dst, src tensor.Seq, batch, dim int) {

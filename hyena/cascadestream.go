@@ -48,9 +48,9 @@ func (s *CascadeStream) Clone() *CascadeStream {
 	return &CascadeStream{cascade: s.cascade, batch: s.batch, short: s.short.Clone(), inner: s.inner.Clone()}
 }
 
-// Mix computes the next positions: see [Cascade.Mix].
-func (s *CascadeStream) Mix(dst, src tensor.Seq) {
-	checkCascade("hyena.CascadeStream.Mix", dst, src, s.batch, s.cascade.cfg.Dim)
+// Apply computes the next positions: see [Cascade.Apply].
+func (s *CascadeStream) Apply(dst, src tensor.Seq) {
+	checkCascade("hyena.CascadeStream.Apply", dst, src, s.batch, s.cascade.cfg.Dim)
 	step := max(1, blockRows/s.batch)
 	for t := 0; t < src.Len; t += step {
 		end := min(t+step, src.Len)

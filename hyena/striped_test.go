@@ -162,7 +162,7 @@ func TestCascade(t *testing.T) {
 		for b := range gated {
 			_, gated[b] = naiveGates(c, rowsOf64(src, b), nil)
 		}
-		c.Mix(whole, src)
+		c.Apply(whole, src)
 		s, err := c.NewStream(2)
 		if err != nil {
 			t.Fatal(err)
@@ -170,7 +170,7 @@ func TestCascade(t *testing.T) {
 		got := tensor.NewSeq(2, 150, d)
 		for n, piece := 0, 1; n < 150; piece = piece*2%37 + 1 {
 			end := min(n+piece, 150)
-			s.Mix(got.Slice(n, end), src.Slice(n, end))
+			s.Apply(got.Slice(n, end), src.Slice(n, end))
 			n = end
 			short, inner := s.State()
 			for i, k := range lengths(c.Config()) {
