@@ -25,7 +25,7 @@ import (
 type Attention struct {
 	Heads int
 
-	// Map is φ. nil stands for Taylor, and HazyResearch's packages have no other default.
+	// Map is φ. nil stands for Taylor.
 	Map FeatureMap
 
 	// Eps is added to the sum of weights. 0 stands for 1e-12, as in HazyResearch/based;

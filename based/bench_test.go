@@ -99,6 +99,8 @@ func BenchmarkAttentionDecode(b *testing.B) {
 func BenchmarkMixers(b *testing.B) {
 	const d = 1024
 	linear, gated := linearAttention(b, based.LinearAttentionConfig{DModel: d}, 1), gatedConv(b, based.GatedConvConfig{DModel: d}, 2)
+	const threads = 1
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(threads))
 	for name, m := range map[string]struct {
 		seqmix.Streamer
 		work float64 // of a position
@@ -112,7 +114,7 @@ func BenchmarkMixers(b *testing.B) {
 				src := randomSeq(newRand(3), 1, n, d)
 				dst := tensor.NewSeq(1, n, d)
 				s := newStream[seqmix.Stream](b, m, 1)
-				bestOf(b, float64(n)*m.work, runtime.GOMAXPROCS(0), func() { s.Mix(dst, src) })
+				bestOf(b, float64(n)*m.work, threads, func() { s.Mix(dst, src) })
 			})
 		}
 	}

@@ -25,9 +25,8 @@
 //
 // Streams use chunks of 64 positions, counted from the beginning of the sequence. A
 // decoded token multiplies the state and weighs the keys of its chunk; the state is
-// written once in 64 tokens. Whole sequences begin with a chunk of up to 256 positions,
-// because so many keys cost no more than the state: shorter ones are computed in the
-// quadratic form.
+// written once in 64 tokens. Whole sequences of up to 448 positions are one chunk, which
+// is the quadratic form, because so many keys cost no more than the state.
 //
 // Of the f² products of two elements of a query or key, f(f+1)/2 are different and
 // computed: with f = 16, there are 153 features and not 273. States have the smaller

@@ -114,7 +114,7 @@ func TestLinearAttention(t *testing.T) {
 			{based.LinearAttentionConfig{DModel: 12, Heads: 2, FeatureDim: 3, Map: based.ELU{}}, [4]string{"proj_q", "proj_k", "proj_v", "out_proj"}},
 		} {
 			m := linearAttention(t, c.cfg, 11)
-			for _, length := range []int{1, 7, 130, 330} {
+			for _, length := range []int{1, 7, 130, 450} {
 				src := randomSeq(r, 3, length, m.Dim())
 				want := naiveLinearAttention(m, src, c.names)
 				near(t, fmt.Sprintf("%+v, length %d", c.cfg, length), mix(m, src).Data, want, 2e-5)

@@ -16,15 +16,21 @@ const (
 	// costs for a position becomes less. It is a multiple of panel.
 	chunkLen = 64
 
-	// Whole sequences begin with a chunk of up to quadraticLen positions: so many keys
-	// cost as much as the sums, which are not needed until then. Streams do without, for
-	// they would have to hold as many keys.
-	quadraticLen = 256
+	// Whole sequences of up to quadraticLen positions are one chunk: so many keys cost no
+	// more than the sums, which are not needed then. Longer ones begin with a chunk of
+	// firstLen. Streams do without, for they would have to hold as many keys.
+	quadraticLen = 448
+	firstLen     = 128
 )
 
 // wholeChunk returns the length of the first chunk of a sequence that is computed as a
 // whole.
-func wholeChunk(length int) int { return min(roundUp(length, panel), quadraticLen) }
+func wholeChunk(length int) int {
+	if length <= quadraticLen {
+		return roundUp(length, panel)
+	}
+	return firstLen
+}
 
 func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }
 
