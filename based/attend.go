@@ -30,12 +30,20 @@ type run struct {
 // dst has, all of which are at c. q and k are scaled if the map is Taylor, and have
 // some elements behind them, see State.take. dst may be v.
 func (s *State) attend(dst, q, k, v tensor.Seq, first int, c cursor) {
-	r := &s.run
-	r.dst, r.q, r.k, r.v, r.first, r.at = dst, q, k, v, first, c
-	work := q.Len * s.features * s.d
-	par.Do(dst.Batch*s.attention.Heads, attendGrain/(work+1)+1, (*attendTask)(s))
-	r.dst, r.q, r.k, r.v = tensor.Seq{}, tensor.Seq{}, tensor.Seq{}, tensor.Seq{}
+	s.run.set(dst, q, k, v, first, c)
+	par.Do(dst.Batch*s.attention.Heads, s.grain(q.Len), (*attendTask)(s))
+	s.run.forget()
 }
+
+func (r *run) set(dst, q, k, v tensor.Seq, first int, c cursor) {
+	r.dst, r.q, r.k, r.v, r.first, r.at = dst, q, k, v, first, c
+}
+
+// forget lets go of memory that is not the state's.
+func (r *run) forget() { r.set(tensor.Seq{}, tensor.Seq{}, tensor.Seq{}, tensor.Seq{}, 0, cursor{}) }
+
+// grain returns the number of heads that one core takes at the least, for n positions.
+func (s *State) grain(n int) int { return attendGrain/(n*s.features*s.d+1) + 1 }
 
 // attendGrain is the number of multiply-adds from which it is worth splitting: some
 // microseconds on one core.

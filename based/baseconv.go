@@ -211,20 +211,40 @@ type baseConvStream struct {
 	batch   int
 	conv    seqmix.Stream
 	scratch tensor.Scratch
+	group   []seqmix.Stream // the convolutions of MixEach, meanwhile
 }
 
 func (s *baseConvStream) Mix(dst, src tensor.Seq) {
 	const op = "based.BaseConv stream"
 	tensor.CheckMix(op, dst, src, s.mixer.Dim())
 	tensor.CheckSeq(op, src, s.batch, -1, -1)
+	s.mix(dst, src)
+}
+
+func (s *baseConvStream) mix(dst, src tensor.Seq) {
 	for t := 0; t < src.Len; t += blockPositions {
 		end := min(t+blockPositions, src.Len)
 		s.scratch.Reset()
 		u := src.Slice(t, end)
 		y := s.scratch.TakeSeq(u.Batch, u.Len, u.Dim)
-		s.conv.Mix(y, u)
+		if len(s.group) > 0 {
+			seqmix.MixEach(y, u, s.group)
+		} else {
+			s.conv.Mix(y, u)
+		}
 		s.mixer.gate(dst.Slice(t, end), u, y, &s.scratch)
 	}
+}
+
+// MixEach advances several streams of one sequence each, with the memory of s.
+func (s *baseConvStream) MixEach(dst, src tensor.Seq, streams []seqmix.Stream) {
+	tensor.CheckMix("based.BaseConv stream", dst, src, s.mixer.Dim())
+	for _, t := range streams {
+		s.group = append(s.group, t.(*baseConvStream).conv)
+	}
+	s.mix(dst, src)
+	clear(s.group)
+	s.group = s.group[:0]
 }
 
 func (s *baseConvStream) Reset() {

@@ -150,6 +150,7 @@ type GatedConvStream struct {
 	// The block that is being computed.
 	first, length int
 	xz            tensor.Mat
+	group         []seqmix.Stream // those of MixEach, meanwhile
 }
 
 // stripWidth is the number of channels that are computed at a time.
@@ -212,6 +213,15 @@ func (s *GatedConvStream) mix(dst, src tensor.Seq) {
 	}
 }
 
+// MixEach computes the next positions of several streams of one sequence each, see
+// [seqmix.MixEach].
+func (s *GatedConvStream) MixEach(dst, src tensor.Seq, streams []seqmix.Stream) {
+	tensor.CheckMix("based.GatedConvStream.MixEach", dst, src, s.mixer.Dim())
+	s.group = streams
+	s.mix(dst, src)
+	s.group = nil
+}
+
 // mixBlock computes one block of sequence first and those after it.
 func (s *GatedConvStream) mixBlock(dst, src tensor.Seq, first int) {
 	m, e := s.mixer, s.mixer.channels()
@@ -249,10 +259,14 @@ func (s *GatedConvStream) strip(sequence, from, to int) {
 	if b := data(m.conv.Bias); b != nil {
 		bias = b[from:to]
 	}
-	at := (s.first+sequence)*m.historyLen() + from*(taps-1)
-	history := s.history[at : at+(to-from)*(taps-1)]
+	owner, index := s, s.first+sequence
+	if s.group != nil {
+		owner, index = s.group[index].(*GatedConvStream), 0
+	}
+	at := index*m.historyLen() + from*(taps-1)
+	history := owner.history[at : at+(to-from)*(taps-1)]
 	x := s.xz.Data[sequence*s.length*s.xz.Stride+from:]
-	kernel.CausalConv1D(x, s.xz.Stride, x, s.xz.Stride, s.taps[from*taps:to*taps], bias, history, s.length, to-from, taps, kernel.ConvLinear)
+	kernel.CausalConv1D(x, s.xz.Stride, x, s.xz.Stride, owner.taps[from*taps:to*taps], bias, history, s.length, to-from, taps, kernel.ConvLinear)
 	for t := range s.length {
 		row := s.xz.Row(sequence*s.length + t)
 		kernel.SiLUMul(row[from:to], row[from:to], row[e+from:e+to])

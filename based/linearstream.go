@@ -3,6 +3,7 @@ package based
 import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/par"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -21,6 +22,7 @@ type LinearAttentionStream struct {
 	mixer   *LinearAttention
 	state   State
 	scratch tensor.Scratch
+	group   []seqmix.Stream // those of MixEach, meanwhile
 }
 
 // begin makes s a stream at the beginning of its sequences, using its memory again.
@@ -57,7 +59,26 @@ func (s *LinearAttentionStream) mix(dst, src tensor.Seq) {
 	s.state.at = at
 }
 
-// mixBlock computes one block of sequence first and those after it.
+// MixEach computes the next positions of several streams of one sequence each, see
+// [seqmix.MixEach].
+func (s *LinearAttentionStream) MixEach(dst, src tensor.Seq, streams []seqmix.Stream) {
+	tensor.CheckMix("based.LinearAttentionStream.MixEach", dst, src, s.mixer.Dim())
+	length := max(min(src.Len, blockPositions), 1)
+	group := max(1, blockRows/length)
+	for b := 0; b < src.Batch; b += group {
+		n := min(group, src.Batch-b)
+		s.group = streams[b : b+n]
+		d, u := sequences(dst, b, n), sequences(src, b, n)
+		for t := 0; t < src.Len; t += length {
+			end := min(t+length, src.Len)
+			s.mixBlock(d.Slice(t, end), u.Slice(t, end), 0, cursor{})
+		}
+	}
+	s.group = nil
+}
+
+// mixBlock computes one block: of sequence first and those after it, which are at at, or,
+// if there is a group, of its streams.
 func (s *LinearAttentionStream) mixBlock(dst, src tensor.Seq, first int, at cursor) {
 	m := s.mixer
 	s.scratch.Reset()
@@ -72,13 +93,50 @@ func (s *LinearAttentionStream) mixBlock(dst, src tensor.Seq, first int, at curs
 		kernel.Scale(q.Data, scale, q.Data)
 		kernel.Scale(k.Data, scale, k.Data)
 	}
-	s.state.attend(v, q, k, v, first, at)
+	if s.group != nil {
+		s.attendEach(q, k, v)
+	} else {
+		s.state.attend(v, q, k, v, first, at)
+	}
 	out := rowsOf(dst)
 	if out.Data == nil {
 		out = take(dst.Dim).Mat()
 	}
 	m.proj.ApplyMat(out, v.Mat())
 	scatterRows(dst, out)
+}
+
+// attendEach is State.attend for the states of a group, v being the result.
+func (s *LinearAttentionStream) attendEach(q, k, v tensor.Seq) {
+	for i, t := range s.group {
+		state := &t.(*LinearAttentionStream).state
+		state.run.set(v.Sequence(i), wide(q, i), wide(k, i), v.Sequence(i), 0, state.at)
+		state.at = state.advance(state.at, q.Len)
+	}
+	heads := s.mixer.cfg.Heads
+	par.Do(len(s.group)*heads, s.state.grain(q.Len), (*groupTask)(s))
+	for _, t := range s.group {
+		t.(*LinearAttentionStream).state.run.forget()
+	}
+}
+
+// wide is Seq.Sequence that leaves what is behind the sequence within reach.
+func wide(s tensor.Seq, b int) tensor.Seq {
+	s.Data, s.Batch = s.Data[b*s.Stride:(b+1)*s.Stride], 1
+	return s
+}
+
+// groupTask is the attention of all streams of a group.
+type groupTask LinearAttentionStream
+
+// Run computes heads lo to hi-1, counted through the streams.
+func (g *groupTask) Run(lo, hi int) {
+	heads := g.mixer.cfg.Heads
+	w := workers.Get().(*worker)
+	for i := lo; i < hi; i++ {
+		w.unit(&g.group[i/heads].(*LinearAttentionStream).state, 0, i%heads)
+	}
+	workers.Put(w)
 }
 
 // sequences returns n sequences of s, from the b-th on.
