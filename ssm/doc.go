@@ -26,6 +26,8 @@
 //   - [Modal] is given by poles and residues, which the others can be turned into.
 //   - [S4Block] puts an activation and a gated projection behind one of the first two, as
 //     the networks of S4 do; [GatedS4] puts that in the middle of a Mamba.
+//   - [H3] multiplies an S4D's input and output by its own (arXiv:2212.14052): a linear
+//     attention with a [Shift] in front of its keys.
 //
 // Mix computes them by the recurrence or, where that takes clearly less time, by Fourier
 // transforms; the two agree to rounding. Streams are always recurrences. Their results

@@ -269,11 +269,9 @@ func (s *GatedS4Stream) record() state.Record {
 
 // AppendBinary appends the state.
 func (s *GatedS4Stream) AppendBinary(b []byte) ([]byte, error) {
-	conv := make([]float32, len(s.conv.inputs))
-	s.conv.copyInputs(conv, false)
 	inner, err := s.block.AppendBinary(nil)
 	r := s.record()
-	r.Floats, r.Nested = state.FloatsOf(conv), [][]byte{inner}
+	r.Floats, r.Nested = state.FloatsOf(s.conv.saved()), [][]byte{inner}
 	return r.Append(b), err
 }
 
@@ -294,8 +292,6 @@ func (s *GatedS4Stream) UnmarshalBinary(saved []byte) error {
 	if err := s.block.UnmarshalBinary(r.Nested[0]); err != nil {
 		return err
 	}
-	conv := make([]float32, len(s.conv.inputs))
-	r.Floats[0].CopyTo(conv)
-	s.conv.copyInputs(conv, true)
+	s.conv.restore(r.Floats[0])
 	return nil
 }

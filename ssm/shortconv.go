@@ -7,10 +7,11 @@ import (
 	"github.com/seqmix/seqmix/tensor"
 )
 
-// A shortConv is the convolution in front of a state space, with SiLU after it, for
-// the sequences of a stream. What it does to a block it does in place.
+// A shortConv is the convolution in front of a state space, with SiLU after it unless
+// it is linear, for the sequences of a stream. What it does to a block it does in place.
 type shortConv struct {
 	channels, taps int
+	linear         bool
 	w, bias        []float32
 
 	// inputs holds the last inputs, before the convolution: for each sequence, strips
@@ -88,8 +89,12 @@ func (c *shortConv) convolve(sequence, from, to, begin, end int) {
 	if c.bias != nil {
 		bias = c.bias[from:to]
 	}
+	act := kernel.ConvSiLU
+	if c.linear {
+		act = kernel.ConvLinear
+	}
 	kernel.CausalConv1D(rows, x.Stride, rows, x.Stride, c.w[from*c.taps:to*c.taps], bias,
-		c.history(sequence, from, to), end-begin, to-from, c.taps, kernel.ConvSiLU)
+		c.history(sequence, from, to), end-begin, to-from, c.taps, act)
 }
 
 // copyInputs copies between the strips and inputs of shape (batch, K-1, channels).
