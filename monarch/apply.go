@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// lanes is the number of vectors in a strip.
-	lanes = kernel.PanelWidth
+	// lanes is the number of vectors in a strip, and thinLanes that in one of few.
+	lanes     = kernel.PanelWidth
+	thinLanes = kernel.ThinWidth
 
 	// blockWork is the number of multiply-adds from which it is worth splitting a
 	// pass: some 5 µs on one core.
@@ -126,11 +127,12 @@ type productBlocks product
 // Run computes blocks lo to hi-1.
 func (t *productBlocks) Run(lo, hi int) { t.strip.multiply(t.pass, lo, hi) }
 
-// A strip is a product with up to 32 vectors.
+// A strip is a product with up to 32 vectors, side by side in 8 or 32 lanes.
 type strip struct {
 	m        *Matrix
 	dst, src operand
 	count    int
+	lanes    int
 	bias     []float32
 	rows     [2][]float32 // what the passes read and write, in turn: the first writes rows[0]
 	ready    bool         // the inputs of the first pass are in rows[1]
@@ -138,22 +140,25 @@ type strip struct {
 
 func (p *product) newStrip(i int, scratch *tensor.Scratch) strip {
 	j := i * lanes
-	s := strip{m: p.m, dst: p.dst.from(j), src: p.src.from(j), count: min(lanes, p.count-j), bias: p.bias}
+	s := strip{m: p.m, dst: p.dst.from(j), src: p.src.from(j), count: min(lanes, p.count-j), lanes: lanes, bias: p.bias}
+	if s.count <= thinLanes {
+		s.lanes = thinLanes
+	}
 	scratch.Reset()
 	for k := range s.rows {
-		s.rows[k] = scratch.Take(p.m.rows * lanes)
+		s.rows[k] = scratch.Take(p.m.rows * s.lanes)
 	}
 	if s.src.vector == 1 {
 		return s
 	}
 	// Whole vectors, though a block at a time would do: long runs are fetched ahead.
-	rows := s.rows[1][:len(p.m.passes[0].from)*lanes]
-	if s.count < lanes {
+	rows := s.rows[1][:len(p.m.passes[0].from)*s.lanes]
+	if s.count < s.lanes {
 		clear(rows)
 	}
-	clear(rows[p.m.in*lanes:])
-	kernel.Transpose(rows, lanes, s.src.data, s.src.vector, s.count, p.m.in)
-	s.src, s.ready = operand{rows, 1, lanes}, !p.m.scattered
+	clear(rows[p.m.in*s.lanes:])
+	kernel.Transpose(rows, s.lanes, s.src.data, s.src.vector, s.count, p.m.in)
+	s.src, s.ready = operand{rows, 1, s.lanes}, !p.m.scattered
 	return s
 }
 
@@ -162,7 +167,7 @@ func (s *strip) multiply(number, lo, hi int) {
 	p := &s.m.passes[number]
 	weights := p.weights.Data()
 	in, out := s.rows[(number+1)%2], s.rows[number%2]
-	ld, width := lanes, lanes
+	ld, width := s.lanes, s.lanes
 	if number == len(s.m.passes)-1 && s.direct() {
 		out, ld, width = s.dst.data, s.dst.element, s.count
 	}
@@ -170,18 +175,22 @@ func (s *strip) multiply(number, lo, hi int) {
 	var scratch *tensor.Scratch
 	if gather {
 		scratch = tensor.GetScratch()
-		in = scratch.Take(p.in * lanes)
+		in = scratch.Take(p.in * s.lanes)
 	}
 	for b := lo; b < hi; b++ {
 		x := in
 		if gather {
 			s.gather(x, p.inputs(b))
 		} else {
-			x = in[b*p.in*lanes:]
+			x = in[b*p.in*s.lanes:]
 		}
 		for _, r := range p.outputs(b) {
 			w := weights[(b*p.out+r.row)*p.in:]
-			kernel.Gemm(out[r.at*ld:], r.ld*ld, w, r.step*p.in, x, r.n, width, p.in, false)
+			if s.lanes == thinLanes {
+				kernel.GemmThin(out[r.at*ld:], r.ld*ld, w, r.step*p.in, x, r.n, p.in)
+			} else {
+				kernel.Gemm(out[r.at*ld:], r.ld*ld, w, r.step*p.in, x, r.n, width, p.in, false)
+			}
 		}
 	}
 	if scratch != nil {
@@ -192,21 +201,21 @@ func (s *strip) multiply(number, lo, hi int) {
 // gather brings the inputs of a block together.
 func (s *strip) gather(x []float32, runs []run) {
 	for _, r := range runs {
-		dst := x[r.row*lanes : (r.row+r.n)*lanes]
+		dst := x[r.row*s.lanes : (r.row+r.n)*s.lanes]
 		n := 0 // inputs that are there; the others are padding
 		if r.at < s.m.in {
 			n = min(r.n, (s.m.in-1-r.at)/r.ld+1)
 		}
-		if s.count < lanes {
+		if s.count < s.lanes {
 			clear(dst)
 		}
-		clear(dst[n*lanes:])
+		clear(dst[n*s.lanes:])
 		if n == 0 {
 			continue
 		}
 		src := s.src.data[r.at*s.src.element:]
 		for i := range n {
-			copy(dst[i*lanes:i*lanes+s.count], src[i*r.ld*s.src.element:])
+			copy(dst[i*s.lanes:i*s.lanes+s.count], src[i*r.ld*s.src.element:])
 		}
 	}
 }
@@ -214,7 +223,7 @@ func (s *strip) gather(x []float32, runs []run) {
 // direct reports whether the last pass can write the products where they belong.
 func (s *strip) direct() bool {
 	last := &s.m.passes[len(s.m.passes)-1]
-	return s.dst.vector == 1 && s.bias == nil && len(last.to) == s.m.out
+	return s.dst.vector == 1 && s.bias == nil && len(last.to) == s.m.out && (s.lanes == lanes || s.count == s.lanes)
 }
 
 // finish brings the products where they belong.
@@ -224,14 +233,14 @@ func (s *strip) finish() {
 	}
 	rows := s.rows[(len(s.m.passes)-1)%2]
 	for i, v := range s.bias {
-		row := rows[i*lanes : (i+1)*lanes]
+		row := rows[i*s.lanes : (i+1)*s.lanes]
 		kernel.AddConst(row, row, v)
 	}
 	if s.dst.vector != 1 {
-		kernel.Transpose(s.dst.data, s.dst.vector, rows, lanes, s.m.out, s.count)
+		kernel.Transpose(s.dst.data, s.dst.vector, rows, s.lanes, s.m.out, s.count)
 		return
 	}
 	for i := range s.m.out {
-		copy(s.dst.data[i*s.dst.element:], rows[i*lanes:i*lanes+s.count])
+		copy(s.dst.data[i*s.dst.element:], rows[i*s.lanes:i*s.lanes+s.count])
 	}
 }
