@@ -30,36 +30,62 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	var passed, failed, skipped int
+	var t tally
 	for _, dir := range flag.Args() {
+		// A pattern such as golden/* names the descriptions beside the directories too.
+		if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+			fmt.Fprintf(os.Stderr, "golden: %s is not a directory: passed over\n", dir)
+			continue
+		}
 		f, err := goldentest.Load(filepath.Clean(dir))
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "golden:", err)
 			os.Exit(2)
 		}
-		for _, c := range f.Cases {
-			for _, o := range golden.Run(c) {
-				name := f.Name + "/" + o.Name
-				switch {
-				case o.Skipped != "":
-					skipped++
-					if !*quiet {
-						fmt.Printf("%-52s %33s skip  (%s)\n", name, "", o.Skipped)
-					}
-				case o.Err != nil:
-					failed++
-					fmt.Printf("%-52s %9.2e  tolerance %9.2e  FAIL  (%v)\n", name, o.Error, o.Tolerance, o.Err)
-				default:
-					passed++
-					if !*quiet {
-						fmt.Printf("%-52s %9.2e  tolerance %9.2e  ok    (%s)\n", name, o.Error, o.Tolerance, o.Tensor)
-					}
-				}
+		t.run(f, *quiet)
+	}
+	fmt.Printf("%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped)
+	if t.failed > 0 {
+		os.Exit(1)
+	}
+}
+
+// tally counts outcomes.
+type tally struct{ passed, failed, skipped int }
+
+// run runs the cases of a family and prints a line for each outcome.
+func (t *tally) run(f *goldentest.Family, quiet bool) {
+	for _, c := range f.Cases {
+		for _, o := range golden.Run(c) {
+			failed := t.count(o)
+			if !quiet || failed {
+				fmt.Println(line(f.Name+"/"+o.Name, o))
 			}
 		}
 	}
-	fmt.Printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped)
-	if failed > 0 {
-		os.Exit(1)
+}
+
+// count counts an outcome and reports whether it is a failure.
+func (t *tally) count(o golden.Outcome) (failed bool) {
+	switch {
+	case o.Skipped != "":
+		t.skipped++
+	case o.Err != nil:
+		t.failed++
+		return true
+	default:
+		t.passed++
 	}
+	return false
+}
+
+func line(name string, o golden.Outcome) string {
+	if o.Skipped != "" {
+		return fmt.Sprintf("%-52s %33s skip  (%s)", name, "", o.Skipped)
+	}
+	verdict, detail := "ok", any(o.Tensor)
+	if o.Err != nil {
+		verdict, detail = "FAIL", o.Err
+	}
+	return fmt.Sprintf("%-52s %9.2e  tolerance %9.2e  %-4s  (%v)", name, o.Error, o.Tolerance, verdict, detail)
 }
