@@ -26,19 +26,23 @@ var published = []struct {
 // TestSpeech reproduces the published figures, streaming hop by hop.
 func TestSpeech(t *testing.T) {
 	eachNetwork(t, func(t *testing.T, name string, n *network) {
+		var before, after []float32
 		for i, p := range published {
 			if testing.Short() && i%4 != 2 {
 				continue
 			}
 			noisy, clean := speech(t, "noisy", p.clip), speech(t, "clean", p.clip)
-			if got := siSDR(noisy, clean); !near(got, p.noisy) {
-				t.Errorf("%s: noisy clip at %.3f dB, want %.2f", p.clip, got, p.noisy)
+			in := siSDR(noisy, clean)
+			if !near(in, p.noisy) {
+				t.Errorf("%s: noisy clip at %.3f dB, want %.2f", p.clip, in, p.noisy)
 			}
-			out := inPieces(t, n, noisy, measureLevel(noisy), n.hop)
-			if got := siSDR(out, clean); !near(got, p.clean[name]) {
-				t.Errorf("%s at %.3f dB, want %.2f", p.clip, got, p.clean[name])
+			out := siSDR(inPieces(t, n, noisy, measureLevel(noisy), n.hop), clean)
+			if !near(out, p.clean[name]) {
+				t.Errorf("%s at %.3f dB, want %.2f", p.clip, out, p.clean[name])
 			}
+			before, after = append(before, float32(in)), append(after, float32(out))
 		}
+		t.Logf("mean of %d clips %.2f dB in, %.2f dB out", len(before), mean(before), mean(after))
 	})
 }
 
@@ -54,6 +58,7 @@ func TestFixedLevel(t *testing.T) {
 			out := inPieces(t, n, speech(t, "noisy", p.clip), 0.1, n.hop)
 			mean += siSDR(out, speech(t, "clean", p.clip)) / float64(len(published))
 		}
+		t.Logf("mean %.2f dB", mean)
 		if !near(mean, want[name]) {
 			t.Errorf("mean %.3f dB at level 0.1, want %.2f", mean, want[name])
 		}
