@@ -4,8 +4,174 @@
 
 #include "textflag.h"
 
-// func gemmTile4x16NEON(k int, a *float32, lda int, b, c *float32, ldc int, add bool)
-TEXT ·gemmTile4x16NEON(SB), NOSPLIT, $0-49
+// func gemmTile3x16NEON(k int, a *float32, lda int, b, c *float32, ldc int, add bool, next *float32, step int)
+TEXT ·gemmTile3x16NEON(SB), NOSPLIT, $0-72
+	MOVD k+0(FP), R0
+	MOVD b+24(FP), R1
+	MOVD a+8(FP), R2
+	MOVD lda+16(FP), R3
+	LSL $2, R3
+	ADD R2, R3, R4
+	ADD R4, R3, R3
+	MOVD c+32(FP), R5
+	MOVD ldc+40(FP), R6
+	LSL $2, R6
+	ADD R5, R6, R7
+	ADD R7, R6, R6
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 0(R6), PLDL1KEEP
+	MOVD next+56(FP), R5
+	MOVD step+64(FP), R6
+	VMOVI $0, V0.B16
+	VMOVI $0, V1.B16
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	VMOVI $0, V9.B16
+	VMOVI $0, V10.B16
+	VMOVI $0, V11.B16
+	LSR $2, R0, R7
+	CBZ R7, single
+four:
+	FMOVQ.P 16(R2), F12
+	FMOVQ.P 16(R4), F13
+	FMOVQ.P 16(R3), F14
+	PRFM 0(R5), PLDL2KEEP
+	ADD R6, R5
+	FLDPQ 0(R1), (F15, F16)
+	WORD $0x4f8c11e0 // fmla v0.4s, v15.4s, v12.s[0]
+	WORD $0x4f8c1201 // fmla v1.4s, v16.4s, v12.s[0]
+	WORD $0x4f8d11e4 // fmla v4.4s, v15.4s, v13.s[0]
+	WORD $0x4f8d1205 // fmla v5.4s, v16.4s, v13.s[0]
+	WORD $0x4f8e11e8 // fmla v8.4s, v15.4s, v14.s[0]
+	WORD $0x4f8e1209 // fmla v9.4s, v16.4s, v14.s[0]
+	FLDPQ 32(R1), (F15, F16)
+	WORD $0x4f8c11e2 // fmla v2.4s, v15.4s, v12.s[0]
+	WORD $0x4f8c1203 // fmla v3.4s, v16.4s, v12.s[0]
+	WORD $0x4f8d11e6 // fmla v6.4s, v15.4s, v13.s[0]
+	WORD $0x4f8d1207 // fmla v7.4s, v16.4s, v13.s[0]
+	WORD $0x4f8e11ea // fmla v10.4s, v15.4s, v14.s[0]
+	WORD $0x4f8e120b // fmla v11.4s, v16.4s, v14.s[0]
+	PRFM 0(R5), PLDL2KEEP
+	ADD R6, R5
+	FLDPQ 128(R1), (F15, F16)
+	WORD $0x4fac11e0 // fmla v0.4s, v15.4s, v12.s[1]
+	WORD $0x4fac1201 // fmla v1.4s, v16.4s, v12.s[1]
+	WORD $0x4fad11e4 // fmla v4.4s, v15.4s, v13.s[1]
+	WORD $0x4fad1205 // fmla v5.4s, v16.4s, v13.s[1]
+	WORD $0x4fae11e8 // fmla v8.4s, v15.4s, v14.s[1]
+	WORD $0x4fae1209 // fmla v9.4s, v16.4s, v14.s[1]
+	FLDPQ 160(R1), (F15, F16)
+	WORD $0x4fac11e2 // fmla v2.4s, v15.4s, v12.s[1]
+	WORD $0x4fac1203 // fmla v3.4s, v16.4s, v12.s[1]
+	WORD $0x4fad11e6 // fmla v6.4s, v15.4s, v13.s[1]
+	WORD $0x4fad1207 // fmla v7.4s, v16.4s, v13.s[1]
+	WORD $0x4fae11ea // fmla v10.4s, v15.4s, v14.s[1]
+	WORD $0x4fae120b // fmla v11.4s, v16.4s, v14.s[1]
+	PRFM 0(R5), PLDL2KEEP
+	ADD R6, R5
+	FLDPQ 256(R1), (F15, F16)
+	WORD $0x4f8c19e0 // fmla v0.4s, v15.4s, v12.s[2]
+	WORD $0x4f8c1a01 // fmla v1.4s, v16.4s, v12.s[2]
+	WORD $0x4f8d19e4 // fmla v4.4s, v15.4s, v13.s[2]
+	WORD $0x4f8d1a05 // fmla v5.4s, v16.4s, v13.s[2]
+	WORD $0x4f8e19e8 // fmla v8.4s, v15.4s, v14.s[2]
+	WORD $0x4f8e1a09 // fmla v9.4s, v16.4s, v14.s[2]
+	FLDPQ 288(R1), (F15, F16)
+	WORD $0x4f8c19e2 // fmla v2.4s, v15.4s, v12.s[2]
+	WORD $0x4f8c1a03 // fmla v3.4s, v16.4s, v12.s[2]
+	WORD $0x4f8d19e6 // fmla v6.4s, v15.4s, v13.s[2]
+	WORD $0x4f8d1a07 // fmla v7.4s, v16.4s, v13.s[2]
+	WORD $0x4f8e19ea // fmla v10.4s, v15.4s, v14.s[2]
+	WORD $0x4f8e1a0b // fmla v11.4s, v16.4s, v14.s[2]
+	PRFM 0(R5), PLDL2KEEP
+	ADD R6, R5
+	FLDPQ 384(R1), (F15, F16)
+	WORD $0x4fac19e0 // fmla v0.4s, v15.4s, v12.s[3]
+	WORD $0x4fac1a01 // fmla v1.4s, v16.4s, v12.s[3]
+	WORD $0x4fad19e4 // fmla v4.4s, v15.4s, v13.s[3]
+	WORD $0x4fad1a05 // fmla v5.4s, v16.4s, v13.s[3]
+	WORD $0x4fae19e8 // fmla v8.4s, v15.4s, v14.s[3]
+	WORD $0x4fae1a09 // fmla v9.4s, v16.4s, v14.s[3]
+	FLDPQ 416(R1), (F15, F16)
+	WORD $0x4fac19e2 // fmla v2.4s, v15.4s, v12.s[3]
+	WORD $0x4fac1a03 // fmla v3.4s, v16.4s, v12.s[3]
+	WORD $0x4fad19e6 // fmla v6.4s, v15.4s, v13.s[3]
+	WORD $0x4fad1a07 // fmla v7.4s, v16.4s, v13.s[3]
+	WORD $0x4fae19ea // fmla v10.4s, v15.4s, v14.s[3]
+	WORD $0x4fae1a0b // fmla v11.4s, v16.4s, v14.s[3]
+	ADD $512, R1
+	SUBS $1, R7
+	BNE four
+single:
+	AND $3, R0, R0
+	CBZ R0, done
+one:
+	FMOVS.P 4(R2), F12
+	FMOVS.P 4(R4), F13
+	FMOVS.P 4(R3), F14
+	PRFM 0(R5), PLDL2KEEP
+	ADD R6, R5
+	FLDPQ 0(R1), (F15, F16)
+	WORD $0x4f8c11e0 // fmla v0.4s, v15.4s, v12.s[0]
+	WORD $0x4f8c1201 // fmla v1.4s, v16.4s, v12.s[0]
+	WORD $0x4f8d11e4 // fmla v4.4s, v15.4s, v13.s[0]
+	WORD $0x4f8d1205 // fmla v5.4s, v16.4s, v13.s[0]
+	WORD $0x4f8e11e8 // fmla v8.4s, v15.4s, v14.s[0]
+	WORD $0x4f8e1209 // fmla v9.4s, v16.4s, v14.s[0]
+	FLDPQ 32(R1), (F15, F16)
+	WORD $0x4f8c11e2 // fmla v2.4s, v15.4s, v12.s[0]
+	WORD $0x4f8c1203 // fmla v3.4s, v16.4s, v12.s[0]
+	WORD $0x4f8d11e6 // fmla v6.4s, v15.4s, v13.s[0]
+	WORD $0x4f8d1207 // fmla v7.4s, v16.4s, v13.s[0]
+	WORD $0x4f8e11ea // fmla v10.4s, v15.4s, v14.s[0]
+	WORD $0x4f8e120b // fmla v11.4s, v16.4s, v14.s[0]
+	ADD $128, R1
+	SUBS $1, R0
+	BNE one
+done:
+	MOVBU add+48(FP), R0
+	MOVD c+32(FP), R1
+	MOVD c+32(FP), R1
+	MOVD ldc+40(FP), R2
+	LSL $2, R2
+	ADD R1, R2, R3
+	ADD R3, R2, R2
+	CBZ R0, store
+	FLDPQ 0(R1), (F12, F13)
+	WORD $0x4e2cd400 // fadd v0.4s, v0.4s, v12.4s
+	WORD $0x4e2dd421 // fadd v1.4s, v1.4s, v13.4s
+	FLDPQ 32(R1), (F12, F13)
+	WORD $0x4e2cd442 // fadd v2.4s, v2.4s, v12.4s
+	WORD $0x4e2dd463 // fadd v3.4s, v3.4s, v13.4s
+	FLDPQ 0(R3), (F12, F13)
+	WORD $0x4e2cd484 // fadd v4.4s, v4.4s, v12.4s
+	WORD $0x4e2dd4a5 // fadd v5.4s, v5.4s, v13.4s
+	FLDPQ 32(R3), (F12, F13)
+	WORD $0x4e2cd4c6 // fadd v6.4s, v6.4s, v12.4s
+	WORD $0x4e2dd4e7 // fadd v7.4s, v7.4s, v13.4s
+	FLDPQ 0(R2), (F12, F13)
+	WORD $0x4e2cd508 // fadd v8.4s, v8.4s, v12.4s
+	WORD $0x4e2dd529 // fadd v9.4s, v9.4s, v13.4s
+	FLDPQ 32(R2), (F12, F13)
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+store:
+	FSTPQ (F0, F1), 0(R1)
+	FSTPQ (F2, F3), 32(R1)
+	FSTPQ (F4, F5), 0(R3)
+	FSTPQ (F6, F7), 32(R3)
+	FSTPQ (F8, F9), 0(R2)
+	FSTPQ (F10, F11), 32(R2)
+	RET
+
+// func gemmTile4x16NEON(k int, a *float32, lda int, b, c *float32, ldc int, add bool, next *float32, step int)
+TEXT ·gemmTile4x16NEON(SB), NOSPLIT, $0-72
 	MOVD k+0(FP), R0
 	MOVD b+24(FP), R1
 	MOVD a+8(FP), R2
@@ -14,6 +180,18 @@ TEXT ·gemmTile4x16NEON(SB), NOSPLIT, $0-49
 	ADD R2, R3, R4
 	ADD R4, R3, R5
 	ADD R5, R3, R3
+	MOVD c+32(FP), R6
+	MOVD ldc+40(FP), R7
+	LSL $2, R7
+	ADD R6, R7, R8
+	ADD R8, R7, R9
+	ADD R9, R7, R7
+	PRFM 0(R6), PLDL1KEEP
+	PRFM 0(R8), PLDL1KEEP
+	PRFM 0(R9), PLDL1KEEP
+	PRFM 0(R7), PLDL1KEEP
+	MOVD next+56(FP), R6
+	MOVD step+64(FP), R7
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -30,14 +208,15 @@ TEXT ·gemmTile4x16NEON(SB), NOSPLIT, $0-49
 	VMOVI $0, V13.B16
 	VMOVI $0, V14.B16
 	VMOVI $0, V15.B16
-	LSR $2, R0, R6
-	CBZ R6, single
+	LSR $2, R0, R8
+	CBZ R8, single
 four:
 	FMOVQ.P 16(R2), F16
 	FMOVQ.P 16(R4), F17
 	FMOVQ.P 16(R5), F18
 	FMOVQ.P 16(R3), F19
-	PRFM 8192(R1), PLDL1KEEP
+	PRFM 0(R6), PLDL2KEEP
+	ADD R7, R6
 	FLDPQ 0(R1), (F20, F21)
 	WORD $0x4f901280 // fmla v0.4s, v20.4s, v16.s[0]
 	WORD $0x4f9012a1 // fmla v1.4s, v21.4s, v16.s[0]
@@ -56,7 +235,8 @@ four:
 	WORD $0x4f9212ab // fmla v11.4s, v21.4s, v18.s[0]
 	WORD $0x4f93128e // fmla v14.4s, v20.4s, v19.s[0]
 	WORD $0x4f9312af // fmla v15.4s, v21.4s, v19.s[0]
-	PRFM 8320(R1), PLDL1KEEP
+	PRFM 0(R6), PLDL2KEEP
+	ADD R7, R6
 	FLDPQ 128(R1), (F20, F21)
 	WORD $0x4fb01280 // fmla v0.4s, v20.4s, v16.s[1]
 	WORD $0x4fb012a1 // fmla v1.4s, v21.4s, v16.s[1]
@@ -75,7 +255,8 @@ four:
 	WORD $0x4fb212ab // fmla v11.4s, v21.4s, v18.s[1]
 	WORD $0x4fb3128e // fmla v14.4s, v20.4s, v19.s[1]
 	WORD $0x4fb312af // fmla v15.4s, v21.4s, v19.s[1]
-	PRFM 8448(R1), PLDL1KEEP
+	PRFM 0(R6), PLDL2KEEP
+	ADD R7, R6
 	FLDPQ 256(R1), (F20, F21)
 	WORD $0x4f901a80 // fmla v0.4s, v20.4s, v16.s[2]
 	WORD $0x4f901aa1 // fmla v1.4s, v21.4s, v16.s[2]
@@ -94,7 +275,8 @@ four:
 	WORD $0x4f921aab // fmla v11.4s, v21.4s, v18.s[2]
 	WORD $0x4f931a8e // fmla v14.4s, v20.4s, v19.s[2]
 	WORD $0x4f931aaf // fmla v15.4s, v21.4s, v19.s[2]
-	PRFM 8576(R1), PLDL1KEEP
+	PRFM 0(R6), PLDL2KEEP
+	ADD R7, R6
 	FLDPQ 384(R1), (F20, F21)
 	WORD $0x4fb01a80 // fmla v0.4s, v20.4s, v16.s[3]
 	WORD $0x4fb01aa1 // fmla v1.4s, v21.4s, v16.s[3]
@@ -114,7 +296,7 @@ four:
 	WORD $0x4fb31a8e // fmla v14.4s, v20.4s, v19.s[3]
 	WORD $0x4fb31aaf // fmla v15.4s, v21.4s, v19.s[3]
 	ADD $512, R1
-	SUBS $1, R6
+	SUBS $1, R8
 	BNE four
 single:
 	AND $3, R0, R0
@@ -124,7 +306,8 @@ one:
 	FMOVS.P 4(R4), F17
 	FMOVS.P 4(R5), F18
 	FMOVS.P 4(R3), F19
-	PRFM 8192(R1), PLDL1KEEP
+	PRFM 0(R6), PLDL2KEEP
+	ADD R7, R6
 	FLDPQ 0(R1), (F20, F21)
 	WORD $0x4f901280 // fmla v0.4s, v20.4s, v16.s[0]
 	WORD $0x4f9012a1 // fmla v1.4s, v21.4s, v16.s[0]
@@ -191,8 +374,8 @@ store:
 	FSTPQ (F14, F15), 32(R2)
 	RET
 
-// func gemmTile5x16NEON(k int, a *float32, lda int, b, c *float32, ldc int, add bool)
-TEXT ·gemmTile5x16NEON(SB), NOSPLIT, $0-49
+// func gemmTile5x16NEON(k int, a *float32, lda int, b, c *float32, ldc int, add bool, next *float32, step int)
+TEXT ·gemmTile5x16NEON(SB), NOSPLIT, $0-72
 	MOVD k+0(FP), R0
 	MOVD b+24(FP), R1
 	MOVD a+8(FP), R2
@@ -202,6 +385,20 @@ TEXT ·gemmTile5x16NEON(SB), NOSPLIT, $0-49
 	ADD R4, R3, R5
 	ADD R5, R3, R6
 	ADD R6, R3, R3
+	MOVD c+32(FP), R7
+	MOVD ldc+40(FP), R8
+	LSL $2, R8
+	ADD R7, R8, R9
+	ADD R9, R8, R10
+	ADD R10, R8, R11
+	ADD R11, R8, R8
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 0(R9), PLDL1KEEP
+	PRFM 0(R10), PLDL1KEEP
+	PRFM 0(R11), PLDL1KEEP
+	PRFM 0(R8), PLDL1KEEP
+	MOVD next+56(FP), R7
+	MOVD step+64(FP), R8
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -222,15 +419,16 @@ TEXT ·gemmTile5x16NEON(SB), NOSPLIT, $0-49
 	VMOVI $0, V17.B16
 	VMOVI $0, V18.B16
 	VMOVI $0, V19.B16
-	LSR $2, R0, R7
-	CBZ R7, single
+	LSR $2, R0, R9
+	CBZ R9, single
 four:
 	FMOVQ.P 16(R2), F20
 	FMOVQ.P 16(R4), F21
 	FMOVQ.P 16(R5), F22
 	FMOVQ.P 16(R6), F23
 	FMOVQ.P 16(R3), F24
-	PRFM 8192(R1), PLDL1KEEP
+	PRFM 0(R7), PLDL2KEEP
+	ADD R8, R7
 	FLDPQ 0(R1), (F25, F26)
 	WORD $0x4f941320 // fmla v0.4s, v25.4s, v20.s[0]
 	WORD $0x4f941341 // fmla v1.4s, v26.4s, v20.s[0]
@@ -253,7 +451,8 @@ four:
 	WORD $0x4f97134f // fmla v15.4s, v26.4s, v23.s[0]
 	WORD $0x4f981332 // fmla v18.4s, v25.4s, v24.s[0]
 	WORD $0x4f981353 // fmla v19.4s, v26.4s, v24.s[0]
-	PRFM 8320(R1), PLDL1KEEP
+	PRFM 0(R7), PLDL2KEEP
+	ADD R8, R7
 	FLDPQ 128(R1), (F25, F26)
 	WORD $0x4fb41320 // fmla v0.4s, v25.4s, v20.s[1]
 	WORD $0x4fb41341 // fmla v1.4s, v26.4s, v20.s[1]
@@ -276,7 +475,8 @@ four:
 	WORD $0x4fb7134f // fmla v15.4s, v26.4s, v23.s[1]
 	WORD $0x4fb81332 // fmla v18.4s, v25.4s, v24.s[1]
 	WORD $0x4fb81353 // fmla v19.4s, v26.4s, v24.s[1]
-	PRFM 8448(R1), PLDL1KEEP
+	PRFM 0(R7), PLDL2KEEP
+	ADD R8, R7
 	FLDPQ 256(R1), (F25, F26)
 	WORD $0x4f941b20 // fmla v0.4s, v25.4s, v20.s[2]
 	WORD $0x4f941b41 // fmla v1.4s, v26.4s, v20.s[2]
@@ -299,7 +499,8 @@ four:
 	WORD $0x4f971b4f // fmla v15.4s, v26.4s, v23.s[2]
 	WORD $0x4f981b32 // fmla v18.4s, v25.4s, v24.s[2]
 	WORD $0x4f981b53 // fmla v19.4s, v26.4s, v24.s[2]
-	PRFM 8576(R1), PLDL1KEEP
+	PRFM 0(R7), PLDL2KEEP
+	ADD R8, R7
 	FLDPQ 384(R1), (F25, F26)
 	WORD $0x4fb41b20 // fmla v0.4s, v25.4s, v20.s[3]
 	WORD $0x4fb41b41 // fmla v1.4s, v26.4s, v20.s[3]
@@ -323,7 +524,7 @@ four:
 	WORD $0x4fb81b32 // fmla v18.4s, v25.4s, v24.s[3]
 	WORD $0x4fb81b53 // fmla v19.4s, v26.4s, v24.s[3]
 	ADD $512, R1
-	SUBS $1, R7
+	SUBS $1, R9
 	BNE four
 single:
 	AND $3, R0, R0
@@ -334,7 +535,8 @@ one:
 	FMOVS.P 4(R5), F22
 	FMOVS.P 4(R6), F23
 	FMOVS.P 4(R3), F24
-	PRFM 8192(R1), PLDL1KEEP
+	PRFM 0(R7), PLDL2KEEP
+	ADD R8, R7
 	FLDPQ 0(R1), (F25, F26)
 	WORD $0x4f941320 // fmla v0.4s, v25.4s, v20.s[0]
 	WORD $0x4f941341 // fmla v1.4s, v26.4s, v20.s[0]
@@ -414,8 +616,8 @@ store:
 	FSTPQ (F18, F19), 32(R2)
 	RET
 
-// func gemmTile6x16NEON(k int, a *float32, lda int, b, c *float32, ldc int, add bool)
-TEXT ·gemmTile6x16NEON(SB), NOSPLIT, $0-49
+// func gemmTile6x16NEON(k int, a *float32, lda int, b, c *float32, ldc int, add bool, next *float32, step int)
+TEXT ·gemmTile6x16NEON(SB), NOSPLIT, $0-72
 	MOVD k+0(FP), R0
 	MOVD b+24(FP), R1
 	MOVD a+8(FP), R2
@@ -426,6 +628,22 @@ TEXT ·gemmTile6x16NEON(SB), NOSPLIT, $0-49
 	ADD R5, R3, R6
 	ADD R6, R3, R7
 	ADD R7, R3, R3
+	MOVD c+32(FP), R8
+	MOVD ldc+40(FP), R9
+	LSL $2, R9
+	ADD R8, R9, R10
+	ADD R10, R9, R11
+	ADD R11, R9, R12
+	ADD R12, R9, R13
+	ADD R13, R9, R9
+	PRFM 0(R8), PLDL1KEEP
+	PRFM 0(R10), PLDL1KEEP
+	PRFM 0(R11), PLDL1KEEP
+	PRFM 0(R12), PLDL1KEEP
+	PRFM 0(R13), PLDL1KEEP
+	PRFM 0(R9), PLDL1KEEP
+	MOVD next+56(FP), R8
+	MOVD step+64(FP), R9
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -450,8 +668,8 @@ TEXT ·gemmTile6x16NEON(SB), NOSPLIT, $0-49
 	VMOVI $0, V21.B16
 	VMOVI $0, V22.B16
 	VMOVI $0, V23.B16
-	LSR $2, R0, R8
-	CBZ R8, single
+	LSR $2, R0, R10
+	CBZ R10, single
 four:
 	FMOVQ.P 16(R2), F24
 	FMOVQ.P 16(R4), F25
@@ -459,7 +677,8 @@ four:
 	FMOVQ.P 16(R6), F27
 	FMOVQ.P 16(R7), F28
 	FMOVQ.P 16(R3), F29
-	PRFM 8192(R1), PLDL1KEEP
+	PRFM 0(R8), PLDL2KEEP
+	ADD R9, R8
 	FLDPQ 0(R1), (F30, F31)
 	WORD $0x4f9813c0 // fmla v0.4s, v30.4s, v24.s[0]
 	WORD $0x4f9813e1 // fmla v1.4s, v31.4s, v24.s[0]
@@ -486,7 +705,8 @@ four:
 	WORD $0x4f9c13f3 // fmla v19.4s, v31.4s, v28.s[0]
 	WORD $0x4f9d13d6 // fmla v22.4s, v30.4s, v29.s[0]
 	WORD $0x4f9d13f7 // fmla v23.4s, v31.4s, v29.s[0]
-	PRFM 8320(R1), PLDL1KEEP
+	PRFM 0(R8), PLDL2KEEP
+	ADD R9, R8
 	FLDPQ 128(R1), (F30, F31)
 	WORD $0x4fb813c0 // fmla v0.4s, v30.4s, v24.s[1]
 	WORD $0x4fb813e1 // fmla v1.4s, v31.4s, v24.s[1]
@@ -513,7 +733,8 @@ four:
 	WORD $0x4fbc13f3 // fmla v19.4s, v31.4s, v28.s[1]
 	WORD $0x4fbd13d6 // fmla v22.4s, v30.4s, v29.s[1]
 	WORD $0x4fbd13f7 // fmla v23.4s, v31.4s, v29.s[1]
-	PRFM 8448(R1), PLDL1KEEP
+	PRFM 0(R8), PLDL2KEEP
+	ADD R9, R8
 	FLDPQ 256(R1), (F30, F31)
 	WORD $0x4f981bc0 // fmla v0.4s, v30.4s, v24.s[2]
 	WORD $0x4f981be1 // fmla v1.4s, v31.4s, v24.s[2]
@@ -540,7 +761,8 @@ four:
 	WORD $0x4f9c1bf3 // fmla v19.4s, v31.4s, v28.s[2]
 	WORD $0x4f9d1bd6 // fmla v22.4s, v30.4s, v29.s[2]
 	WORD $0x4f9d1bf7 // fmla v23.4s, v31.4s, v29.s[2]
-	PRFM 8576(R1), PLDL1KEEP
+	PRFM 0(R8), PLDL2KEEP
+	ADD R9, R8
 	FLDPQ 384(R1), (F30, F31)
 	WORD $0x4fb81bc0 // fmla v0.4s, v30.4s, v24.s[3]
 	WORD $0x4fb81be1 // fmla v1.4s, v31.4s, v24.s[3]
@@ -568,7 +790,7 @@ four:
 	WORD $0x4fbd1bd6 // fmla v22.4s, v30.4s, v29.s[3]
 	WORD $0x4fbd1bf7 // fmla v23.4s, v31.4s, v29.s[3]
 	ADD $512, R1
-	SUBS $1, R8
+	SUBS $1, R10
 	BNE four
 single:
 	AND $3, R0, R0
@@ -580,7 +802,8 @@ one:
 	FMOVS.P 4(R6), F27
 	FMOVS.P 4(R7), F28
 	FMOVS.P 4(R3), F29
-	PRFM 8192(R1), PLDL1KEEP
+	PRFM 0(R8), PLDL2KEEP
+	ADD R9, R8
 	FLDPQ 0(R1), (F30, F31)
 	WORD $0x4f9813c0 // fmla v0.4s, v30.4s, v24.s[0]
 	WORD $0x4f9813e1 // fmla v1.4s, v31.4s, v24.s[0]
@@ -680,6 +903,11 @@ TEXT ·gemmTile1x32NEON(SB), NOSPLIT, $0-49
 	MOVD a+8(FP), R2
 	MOVD lda+16(FP), R3
 	LSL $2, R3
+	MOVD c+32(FP), R3
+	MOVD ldc+40(FP), R4
+	LSL $2, R4
+	PRFM 0(R3), PLDL1KEEP
+	PRFM 64(R3), PLDL1KEEP
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -804,6 +1032,14 @@ TEXT ·gemmTile2x32NEON(SB), NOSPLIT, $0-49
 	MOVD lda+16(FP), R3
 	LSL $2, R3
 	ADD R2, R3, R3
+	MOVD c+32(FP), R4
+	MOVD ldc+40(FP), R5
+	LSL $2, R5
+	ADD R4, R5, R5
+	PRFM 0(R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
@@ -999,6 +1235,17 @@ TEXT ·gemmTile3x32NEON(SB), NOSPLIT, $0-49
 	LSL $2, R3
 	ADD R2, R3, R4
 	ADD R4, R3, R3
+	MOVD c+32(FP), R5
+	MOVD ldc+40(FP), R6
+	LSL $2, R6
+	ADD R5, R6, R7
+	ADD R7, R6, R6
+	PRFM 0(R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM 0(R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM 0(R6), PLDL1KEEP
+	PRFM 64(R6), PLDL1KEEP
 	VMOVI $0, V0.B16
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16

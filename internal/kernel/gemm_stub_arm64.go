@@ -4,20 +4,25 @@
 
 package kernel
 
+// gemmTile3x16NEON computes c[i*ldc+j] (+)= Σ a[i*lda+p]·b[p*32+j] for i < 3 and j < 16.
+//
+//go:noescape
+func gemmTile3x16NEON(k int, a *float32, lda int, b, c *float32, ldc int, add bool, next *float32, step int)
+
 // gemmTile4x16NEON computes c[i*ldc+j] (+)= Σ a[i*lda+p]·b[p*32+j] for i < 4 and j < 16.
 //
 //go:noescape
-func gemmTile4x16NEON(k int, a *float32, lda int, b, c *float32, ldc int, add bool)
+func gemmTile4x16NEON(k int, a *float32, lda int, b, c *float32, ldc int, add bool, next *float32, step int)
 
 // gemmTile5x16NEON computes c[i*ldc+j] (+)= Σ a[i*lda+p]·b[p*32+j] for i < 5 and j < 16.
 //
 //go:noescape
-func gemmTile5x16NEON(k int, a *float32, lda int, b, c *float32, ldc int, add bool)
+func gemmTile5x16NEON(k int, a *float32, lda int, b, c *float32, ldc int, add bool, next *float32, step int)
 
 // gemmTile6x16NEON computes c[i*ldc+j] (+)= Σ a[i*lda+p]·b[p*32+j] for i < 6 and j < 16.
 //
 //go:noescape
-func gemmTile6x16NEON(k int, a *float32, lda int, b, c *float32, ldc int, add bool)
+func gemmTile6x16NEON(k int, a *float32, lda int, b, c *float32, ldc int, add bool, next *float32, step int)
 
 // gemmTile1x32NEON computes c[i*ldc+j] (+)= Σ a[i*lda+p]·b[p*32+j] for i < 1 and j < 32.
 //

@@ -37,7 +37,9 @@ func rowDots(y, a []float32, lda int, x []float32, m int, add bool) {
 }
 
 func scaleRows(dst []float32, ldd int, src []float32, lds int, factors []float32, n int) {
-	for i, f := range factors {
-		scale(dst[i*ldd:i*ldd+n], src[i*lds:i*lds+n], f)
+	if cpu.NEON {
+		scaleRowsNEON(&dst[0], ldd, &src[0], lds, &factors[0], len(factors), n)
+	} else {
+		scaleRowsGeneric(dst, ldd, src, lds, factors, n)
 	}
 }

@@ -661,6 +661,67 @@ row1Store0:
 rowsDone:
 	RET
 
+// func scaleRowsNEON(dst *float32, ldd int, src *float32, lds int, factors *float32, m, n int)
+TEXT ·scaleRowsNEON(SB), NOSPLIT, $0-56
+	MOVD dst+0(FP), R0
+	MOVD ldd+8(FP), R1
+	LSL $2, R1
+	MOVD src+16(FP), R2
+	MOVD lds+24(FP), R3
+	LSL $2, R3
+	MOVD factors+32(FP), R4
+	MOVD n+48(FP), R5
+	MOVD m+40(FP), R6
+row:
+	FMOVS.P 4(R4), F0
+	MOVD R2, R7
+	MOVD R0, R8
+	LSR $3, R5, R9
+	CBZ R9, single
+pair:
+	FLDPQ 0(R7), (F1, F2)
+	WORD $0x4f809021 // fmul v1.4s, v1.4s, v0.s[0]
+	WORD $0x4f809042 // fmul v2.4s, v2.4s, v0.s[0]
+	FSTPQ (F1, F2), 0(R8)
+	ADD $32, R7
+	ADD $32, R8
+	SUBS $1, R9
+	BNE pair
+single:
+	TBZ $2, R5, part
+	FMOVQ.P 16(R7), F1
+	WORD $0x4f809021 // fmul v1.4s, v1.4s, v0.s[0]
+	FMOVQ F1, 0(R8)
+	ADD $16, R8
+part:
+	AND $3, R5, R9
+	CBZ R9, next
+	TBZ $1, R9, srcOne
+	FMOVD (R7), F1
+	TBZ $0, R9, srcRead
+	ADD $8, R7, R7
+	VLD1 (R7), V1.S[2]
+	B srcRead
+srcOne:
+	FMOVS (R7), F1
+srcRead:
+	WORD $0x4f809020 // fmul v0.4s, v1.4s, v0.s[0]
+	TBZ $1, R9, dstOne
+	FMOVD F0, (R8)
+	TBZ $0, R9, dstWritten
+	ADD $8, R8, R7
+	VST1 V0.S[2], (R7)
+	B dstWritten
+dstOne:
+	FMOVS F0, (R8)
+dstWritten:
+next:
+	ADD R1, R0
+	ADD R3, R2
+	SUBS $1, R6
+	BNE row
+	RET
+
 DATA consts<>+0(SB)/8, $0x3f8000003f800000
 DATA consts<>+8(SB)/8, $0x3f8000003f800000
 DATA consts<>+16(SB)/8, $0x3f3504f33f3504f3

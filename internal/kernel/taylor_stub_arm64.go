@@ -23,3 +23,8 @@ func taylorWeightsNEON(s *float32, lds int, sum *float32, rows, n, first int)
 //
 //go:noescape
 func rowDotsNEON(y, a *float32, lda int, x *float32, m, n int, add bool)
+
+// scaleRowsNEON is scaleRowsGeneric for m, n > 0.
+//
+//go:noescape
+func scaleRowsNEON(dst *float32, ldd int, src *float32, lds int, factors *float32, m, n int)

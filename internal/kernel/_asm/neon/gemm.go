@@ -7,10 +7,12 @@ import (
 )
 
 const (
-	panelBytes = 128 // one step along k in a panel: 32 float32s
-	vector     = 16  // bytes
+	panelColumns = 32
+	panelBytes   = 4 * panelColumns // one step along k in a panel
+	vector       = 16               // bytes
+	lineBytes    = 64               // of the cache, at least
 
-	// ahead is how far weights are fetched ahead of their use.
+	// ahead is how far the weights of a whole panel are fetched ahead of their use.
 	ahead = 8192
 )
 
@@ -18,20 +20,36 @@ const (
 // one. With all 24 sums of four lanes in registers, a step along k of six rows takes
 // four loads of weights and one and a half of rows for 24 multiply-adds.
 func gemm(file *arm64.File) {
-	for m := 4; m <= 6; m++ {
-		gemmTile(file, m, 16)
+	for m := 3; m <= 6; m++ {
+		gemmTile(file, m, panelColumns/2)
 	}
 	for m := 1; m <= 3; m++ {
-		gemmTile(file, m, 32)
+		gemmTile(file, m, panelColumns)
 	}
 }
 
+// gemmTile emits a tile of m rows. Those of half a panel read every other line of it;
+// what they fetch ahead is what the passes over the next panel will read, all of it and
+// in order: step bytes from next on for every k.
 func gemmTile(file *arm64.File, m, columns int) {
-	f := file.Func(fmt.Sprintf("gemmTile%dx%dNEON", m, columns),
-		"func(k int, a *float32, lda int, b, c *float32, ldc int, add bool)",
+	half := columns < panelColumns
+	signature := "k int, a *float32, lda int, b, c *float32, ldc int, add bool"
+	if half {
+		signature += ", next *float32, step int"
+	}
+	f := file.Func(fmt.Sprintf("gemmTile%dx%dNEON", m, columns), "func("+signature+")",
 		fmt.Sprintf("computes c[i*ldc+j] (+)= Σ a[i*lda+p]·b[p*32+j] for i < %d and j < %d.", m, columns))
 	k, b := f.Load("k"), f.Load("b")
 	rows := rowPointers(f, "a", "lda", m)
+	for _, r := range rowPointers(f, "c", "ldc", m) {
+		for j := 0; j < columns; j += lineBytes / 4 {
+			f.Prefetch(mem{Base: r, Off: 4 * j})
+		}
+	}
+	var next, stride reg
+	if half {
+		next, stride = f.Load("next"), f.Load("step")
+	}
 	acc := make([][]vec, m)
 	for i := range acc {
 		for j := 0; j < columns/arm64.Lanes; j++ {
@@ -40,11 +58,16 @@ func gemmTile(file *arm64.File, m, columns int) {
 	}
 	// step takes element lane of x, the elements of the rows, and the weights of step u.
 	step := func(x []vec, lane, u int) {
+		if half {
+			f.PrefetchL2(mem{Base: next})
+			f.ADD(stride, next)
+		}
 		for j := 0; j < columns/arm64.Lanes; j += 2 {
-			if j%4 == 0 {
-				f.Prefetch(mem{Base: b, Off: ahead + u*panelBytes + j*vector})
+			at := mem{Base: b, Off: u*panelBytes + j*vector}
+			if !half && j*vector%lineBytes == 0 {
+				f.Prefetch(at.Plus(ahead))
 			}
-			w0, w1 := f.ReadPair(mem{Base: b, Off: u*panelBytes + j*vector})
+			w0, w1 := f.ReadPair(at)
 			for i := range acc {
 				f.MulAddLane(w0, x[i], lane, acc[i][j])
 				f.MulAddLane(w1, x[i], lane, acc[i][j+1])

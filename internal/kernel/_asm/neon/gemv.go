@@ -57,7 +57,7 @@ func rowBF16(file *arm64.File) {
 	pairsOf(f, k, func() {
 		x := f.Read2Next(a)
 		f.Prefetch(mem{Base: b, Off: ahead})
-		f.Prefetch(mem{Base: b, Off: ahead + panelBytes/2})
+		f.Prefetch(mem{Base: b, Off: ahead + lineBytes})
 		eachPair(f, b, func(i int, both vec) {
 			f.MulAddLane(f.ShiftLeft(both, 16), x, 0, acc[i])
 			f.MulAddLane(f.And(both, mask), x, 1, acc[i])

@@ -13,6 +13,7 @@ func taylor(file *arm64.File) {
 	taylorColumns(file)
 	taylorWeights(file)
 	rowDots(file)
+	scaleRows(file)
 }
 
 var sqrtHalf = float32(math.Sqrt(0.5))
@@ -260,4 +261,33 @@ func (d *dots) rest(n reg, name func(string) string) {
 		d.Label(other)
 	}
 	d.Label(name("sum"))
+}
+
+// scaleRows emits the product of rows with a factor each.
+func scaleRows(file *arm64.File) {
+	f := file.Func("scaleRowsNEON", "func(dst *float32, ldd int, src *float32, lds int, factors *float32, m, n int)", "is scaleRowsGeneric for m, n > 0.")
+	dst, ldd, src, lds, factors, n := f.Load("dst"), f.LoadBytes("ldd"), f.Load("src"), f.LoadBytes("lds"), f.Load("factors"), f.Load("n")
+	f.Loop("row", f.Load("m"), func() {
+		w, p, q := f.Read1Next(factors), copyOf(f, src), copyOf(f, dst)
+		pairs, rest := f.R(), f.R()
+		f.LSRTo(3, n, pairs)
+		f.CBZ(pairs, "single")
+		f.Loop("pair", pairs, func() {
+			x, y := f.ReadPair(mem{Base: p})
+			f.WritePair(f.MulLane(x, w, 0), f.MulLane(y, w, 0), mem{Base: q})
+			advance(f, 2*vector, p, q)
+		})
+		f.Label("single")
+		f.TBZ(2, n, "part")
+		f.Write(f.MulLane(f.ReadNext(p), w, 0), mem{Base: q})
+		f.ADDI(vector, q)
+		f.Label("part")
+		f.ANDTo(arm64.Lanes-1, n, rest)
+		f.CBZ(rest, "next")
+		f.WritePart("dst", f.MulLane(f.ReadPart("src", p, rest), w, 0), q, rest)
+		f.Label("next")
+		f.ADD(ldd, dst)
+		f.ADD(lds, src)
+	})
+	f.RET()
 }

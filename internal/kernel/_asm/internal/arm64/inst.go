@@ -89,7 +89,10 @@ func (f *Func) MinTo(a, b, dst R) {
 	f.emit("CSEL LT, R%d, R%d, R%d", use(a), use(b), def(dst))
 }
 func (f *Func) Multiply(a, b, dst R) { f.emit("MUL R%d, R%d, R%d", use(a), use(b), def(dst)) }
-func (f *Func) Prefetch(m Mem)       { f.emit("PRFM %d(R%d), PLDL1KEEP", m.Off, use(m.Base)) }
+
+// Prefetch brings memory into the first level of the caches, PrefetchL2 into the second.
+func (f *Func) Prefetch(m Mem)   { f.emit("PRFM %d(R%d), PLDL1KEEP", m.Off, use(m.Base)) }
+func (f *Func) PrefetchL2(m Mem) { f.emit("PRFM %d(R%d), PLDL2KEEP", m.Off, use(m.Base)) }
 
 // Loop repeats body n times, at least once, and uses n up.
 func (f *Func) Loop(label string, n R, body func()) {

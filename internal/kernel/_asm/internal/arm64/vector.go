@@ -64,13 +64,6 @@ func (f *Func) Read1Next(p R) V {
 	return r
 }
 
-// ReadAll fills all lanes with the float32 at p.
-func (f *Func) ReadAll(p R) V {
-	r := f.V()
-	f.emit("VLD1R (R%d), [V%d.S4]", use(p), def(r))
-	return r
-}
-
 // Write stores a vector.
 func (f *Func) Write(x V, m Mem) { f.emit("FMOVQ F%d, %d(R%d)", use(x), m.Off, use(m.Base)) }
 
@@ -251,10 +244,8 @@ func (f *Func) And(a, b V) V {
 	return r
 }
 
-// Greater returns ones in the lanes where a > b holds, NotLess where a >= b does. Both
-// are zero where one is NaN.
+// Greater returns ones in the lanes where a > b holds; it does not if one is NaN.
 func (f *Func) Greater(a, b V) V { return f.binary(0x6ea0e400, "fcmgt", a, b) }
-func (f *Func) NotLess(a, b V) V { return f.binary(0x6e20e400, "fcmge", a, b) }
 
 // AbsGreater is Greater for the magnitudes.
 func (f *Func) AbsGreater(a, b V) V { return f.binary(0x6ea0ec00, "facgt", a, b) }
