@@ -3,6 +3,7 @@ package hyena
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/state"
@@ -152,27 +153,32 @@ func appendParts(b []byte, kind string, version int, sizes []int, parts ...seqmi
 	return r.Append(b), nil
 }
 
-// restoreParts reads such a record into streams. If it fails, some of them may have
-// changed.
-func restoreParts(saved []byte, kind string, version int, sizes []int, parts ...seqmix.Stream) error {
-	r, err := state.Decode(saved, kind, version, sizes...)
-	if err == nil && len(r.Nested) != len(parts) {
-		err = fmt.Errorf("saved state of a %s with %d parts, want %d", kind, len(r.Nested), len(parts))
-	}
-	for i := 0; err == nil && i < len(parts); i++ {
-		err = parts[i].UnmarshalBinary(r.Nested[i])
-	}
+// restoreParts reads such a record into streams, and returns the integers after sizes, of
+// which there must be so many. If it fails, some streams may have changed.
+func restoreParts(saved []byte, kind string, version int, sizes []int, more int, parts ...seqmix.Stream) ([]int, error) {
+	r, err := state.DecodeAny(saved, kind, version)
 	if err != nil {
-		return fmt.Errorf("hyena: %w", err)
+		return nil, fmt.Errorf("hyena: %w", err)
 	}
-	return nil
+	if n := len(sizes); len(r.Ints) != n+more || !slices.Equal(r.Ints[:n], sizes) {
+		return nil, fmt.Errorf("hyena: saved state of a %s with sizes %v, want %v", kind, r.Ints, sizes)
+	}
+	if len(r.Nested) != len(parts) {
+		return nil, fmt.Errorf("hyena: saved state of a %s with %d parts, want %d", kind, len(r.Nested), len(parts))
+	}
+	for i, p := range parts {
+		if err := p.UnmarshalBinary(r.Nested[i]); err != nil {
+			return nil, fmt.Errorf("hyena: %w", err)
+		}
+	}
+	return r.Ints[len(sizes):], nil
 }
 
 // UnmarshalBinary replaces the state by a saved one, of a stream of a cascade with the
 // same sizes and with as many sequences. If it fails, the state is unchanged.
 func (s *CascadeStream) UnmarshalBinary(saved []byte) error {
 	fresh := s.Clone() // so that nothing changes if a part is damaged
-	if err := restoreParts(saved, cascadeKind, cascadeVersion, s.sizes(), fresh.short, fresh.inner); err != nil {
+	if _, err := restoreParts(saved, cascadeKind, cascadeVersion, s.sizes(), 0, fresh.short, fresh.inner); err != nil {
 		return err
 	}
 	s.short, s.inner = fresh.short, fresh.inner

@@ -22,14 +22,7 @@ func TestHyenaDNA(t *testing.T) {
 	model := openFile(t, filepath.Join(dir, "model.safetensors"))
 	golden := openFile(t, filepath.Join(dir, "golden.safetensors"))
 	for layer := range 2 {
-		m, err := New(Config{DModel: 128, LMax: 1026, EmbDim: 5, W: 10, Shift: 0.05})
-		if err != nil {
-			t.Fatal(err)
-		}
-		prefix := fmt.Sprintf("hyena.backbone.layers.%d.mixer.", layer)
-		for name, p := range m.Params() {
-			p.SetFloat32s(floats(t, model, prefix+name))
-		}
+		m := loadHyenaDNA(t, model, layer)
 		at := func(name string) []float32 { return floats(t, golden, fmt.Sprintf("layers.%d.%s", layer, name)) }
 		wantClose(t, "filter", m.taps(1000).Data, at("filter"), 1e-5)
 		in, want := at("mixer.in"), at("mixer.out")
@@ -46,6 +39,19 @@ func TestHyenaDNA(t *testing.T) {
 		}
 		wantClose(t, fmt.Sprintf("stream of layer %d", layer), got.Data, want, 1e-5)
 	}
+}
+
+// loadHyenaDNA returns the operator of a layer.
+func loadHyenaDNA(t *testing.T, model *checkpoint.File, layer int) *Hyena {
+	t.Helper()
+	m, err := New(Config{DModel: 128, LMax: 1026, EmbDim: 5, W: 10, Shift: 0.05})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range m.Params() {
+		p.SetFloat32s(floats(t, model, fmt.Sprintf("hyena.backbone.layers.%d.mixer.", layer)+name))
+	}
+	return m
 }
 
 func openFile(t *testing.T, path string) *checkpoint.File {

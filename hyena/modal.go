@@ -22,14 +22,15 @@ type ModalForm uint8
 
 // The forms. n counts the states of a channel.
 const (
-	ComplexPoles ModalForm = iota // λ[n] and R[n] complex: StripedHyena, Evo
-	LogPoles                      // λ[n] = exp(log_poles[n]) and R[n] real: Evo 2
-	TrainedPoles                  // λ[n] = exp(-exp(p[n])·exp(gamma[n])) and R[n] real: savanna, before conversion to Evo 2
+	ComplexPoles  ModalForm = iota // λ[n] and R[n] complex: StripedHyena, Evo
+	LogPoles                       // λ[n] = exp(log_poles[n]) and R[n] real: Evo 2
+	TrainedPoles                   // λ[n] = exp(-exp(p[n])·exp(gamma[n])) and R[n] real: savanna, before conversion to Evo 2
+	PoleDistances                  // λ[n] = 1 + distances[n] and R[n] complex: what Distill makes
 )
 
-var formNames = []string{"complex", "log", "trained"}
+var formNames = []string{"complex", "log", "trained", "distance"}
 
-// MarshalText returns "complex", "log" or "trained".
+// MarshalText returns "complex", "log", "trained" or "distance".
 func (f ModalForm) MarshalText() ([]byte, error) { return marshalName(formNames, f, "modal form") }
 
 // UnmarshalText is the inverse of MarshalText.
@@ -45,7 +46,7 @@ type ModalConfig struct {
 }
 
 func (c ModalConfig) withDefaults() ModalConfig {
-	if c.Form == ComplexPoles {
+	if c.parts() == 2 {
 		fillIn(&c.States, 2)
 	} else {
 		fillIn(&c.States, 16)
@@ -65,7 +66,7 @@ func (c *ModalConfig) validate() error {
 
 // parts returns the number of floats of a state.
 func (c *ModalConfig) parts() int {
-	if c.Form == ComplexPoles {
+	if c.Form == ComplexPoles || c.Form == PoleDistances {
 		return 2
 	}
 	return 1
@@ -89,7 +90,9 @@ func (c *ModalConfig) parts() int {
 //
 // Parameters of the form [ComplexPoles] are poles and residues (d, S, 1, 2), real and
 // imaginary parts last, and D (d). No conjugates are implied: a pole counts with its
-// real part only once. Those of LogPoles are log_poles (d, S, 1), residues (d, S) and D;
+// real part only once. Those of PoleDistances are distances, residues and D of the same
+// shapes: poles of filters that decay slowly are close to one, where float32 numbers are
+// too far apart to tell how slowly. Those of LogPoles are log_poles (d, S, 1), residues (d, S) and D;
 // those of TrainedPoles p, gamma and R (d, S) and D.
 type Modal struct {
 	cfg             ModalConfig
@@ -106,7 +109,7 @@ func NewModal(cfg ModalConfig) (*Modal, error) {
 	}
 	m := &Modal{cfg: cfg, d: tensor.New(cfg.Dim)}
 	switch cfg.Form {
-	case ComplexPoles:
+	case ComplexPoles, PoleDistances:
 		m.poles, m.residues = tensor.New(cfg.Dim, cfg.States, 1, 2), tensor.New(cfg.Dim, cfg.States, 1, 2)
 	case LogPoles:
 		m.poles, m.residues = tensor.New(cfg.Dim, cfg.States, 1), tensor.New(cfg.Dim, cfg.States)
@@ -127,6 +130,8 @@ func (m *Modal) Params() iter.Seq2[string, *tensor.Tensor] {
 	switch m.cfg.Form {
 	case ComplexPoles:
 		return yieldParams(named{"poles", m.poles}, named{"residues", m.residues}, named{"D", m.d})
+	case PoleDistances:
+		return yieldParams(named{"distances", m.poles}, named{"residues", m.residues}, named{"D", m.d})
 	case LogPoles:
 		return yieldParams(named{"log_poles", m.poles}, named{"residues", m.residues}, named{"D", m.d})
 	}
@@ -148,8 +153,11 @@ func (m *Modal) Init(r *rand.Rand) {
 	for i, g := range rates {
 		rate := math.Exp(-1 + float64(g))
 		switch m.cfg.Form {
-		case ComplexPoles:
+		case ComplexPoles, PoleDistances:
 			pole := cmplx.Rect(math.Exp(-rate), 2*math.Pi*r.Float64())
+			if m.cfg.Form == PoleDistances {
+				pole--
+			}
 			poles[2*i], poles[2*i+1] = float32(real(pole)), float32(imag(pole))
 		case LogPoles:
 			poles[i] = float32(-rate)
@@ -168,6 +176,8 @@ func (m *Modal) distance(i int) complex128 {
 	switch m.cfg.Form {
 	case ComplexPoles:
 		return complex(float64(p[2*i])-1, float64(p[2*i+1]))
+	case PoleDistances:
+		return complex(float64(p[2*i]), float64(p[2*i+1]))
 	case LogPoles:
 		return complex(math.Expm1(float64(p[i])), 0)
 	}
@@ -177,7 +187,7 @@ func (m *Modal) distance(i int) complex128 {
 // residue returns R of state i.
 func (m *Modal) residue(i int) complex128 {
 	r := m.residues.Data()
-	if m.cfg.Form == ComplexPoles {
+	if m.cfg.parts() == 2 {
 		return complex(float64(r[2*i]), float64(r[2*i+1]))
 	}
 	return complex(float64(r[i]), 0)
@@ -224,7 +234,7 @@ func (m *Modal) filter() *kernel.ModalFilter {
 
 func (m *Modal) makeFilter() *kernel.ModalFilter {
 	pairs, reals := m.cfg.States, 0
-	if m.cfg.Form != ComplexPoles {
+	if m.cfg.parts() == 1 {
 		pairs, reals = 0, m.cfg.States
 	}
 	f := kernel.NewModalFilter(m.cfg.Dim, pairs, reals)

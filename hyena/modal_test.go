@@ -32,6 +32,9 @@ func (m *Modal) naivePoles(c int) (poles, residues []complex128) {
 		case ComplexPoles:
 			poles = append(poles, complex(float64(p[2*i]), float64(p[2*i+1])))
 			residues = append(residues, complex(float64(r[2*i]), float64(r[2*i+1])))
+		case PoleDistances:
+			poles = append(poles, complex(1+float64(p[2*i]), float64(p[2*i+1])))
+			residues = append(residues, complex(float64(r[2*i]), float64(r[2*i+1])))
 		case LogPoles:
 			poles, residues = append(poles, complex(math.Exp(float64(p[i])), 0)), append(residues, complex(float64(r[i]), 0))
 		default:
@@ -77,6 +80,7 @@ func rowsOf64(s tensor.Seq, b int) [][]float64 {
 var modals = map[string]ModalConfig{
 	"complex": {Dim: 5}, "8 complex states": {Dim: 18, States: 8}, "one state": {Dim: 3, States: 1},
 	"log": {Dim: 17, Form: LogPoles}, "trained": {Dim: 4, Form: TrainedPoles, States: 3},
+	"distances": {Dim: 5, Form: PoleDistances, States: 4},
 }
 
 func TestModal(t *testing.T) {

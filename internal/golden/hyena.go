@@ -27,6 +27,7 @@ var _ = register(map[string]computation{
 	"sh":       stripedHyena,
 	"evo1":     stripedHyena,
 	"evo2":     evo2,
+	"distill":  hankelValues,
 })
 
 // longConv runs the convolutions: causal, with two sides, and of a sequence that ends.
@@ -450,4 +451,30 @@ func cascadeState(r results, s *hyena.CascadeStream, when string) {
 	short, inner := s.State()
 	r["state.fir_"+when] = short.Data()
 	r["state.iir_"+when], r["state.fir_inner_"+when] = inner.Data(), inner.Data()
+}
+
+// hankelValues computes the singular values that distillation goes by.
+func hankelValues(c *goldentest.Case) (results, error) {
+	var cfg struct {
+		Size int `json:"hankel_size"`
+	}
+	if err := c.Config(&cfg); err != nil {
+		return nil, err
+	}
+	h, want := seqOf(c, "in.h"), seqOf(c, "out.hankel_sv")
+	var all []float32
+	for ch := range h.Len {
+		var taps []float64
+		for _, v := range h.At(0, ch) {
+			taps = append(taps, float64(v))
+		}
+		values, err := hyena.HankelSingularValues(taps, cfg.Size)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range values[:want.Dim] {
+			all = append(all, float32(v))
+		}
+	}
+	return results{"out.hankel_sv": all}, nil
 }
