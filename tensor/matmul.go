@@ -153,7 +153,7 @@ func (p *product) partUnpacked(c, a []float32, m, j0, j1 int) {
 		n := min(packedAtOnce, j1-j)
 		src := rows[:n*p.k]
 		if p.w.dtype == Float32 {
-			src = p.w.store.f32[j*p.k : (j+n)*p.k]
+			src = p.w.memory().f32[j*p.k : (j+n)*p.k]
 		} else {
 			for i := range n {
 				p.w.Row(src[i*p.k:(i+1)*p.k], j+i)

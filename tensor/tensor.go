@@ -22,6 +22,7 @@ type Tensor struct {
 	dtype  DType
 	weight bool // see NewWeight
 	packed bool
+	blank  blank
 	store  storage
 }
 
@@ -48,9 +49,17 @@ func New(shape ...int) *Tensor {
 // only through [Linear], the matrix products and [Tensor.Row], all of which take
 // every format and order. Weights are what packing and quantising a whole model
 // apply to; parameters that a mixer reads element by element are made with [New].
+//
+// Its memory is taken when the elements are first used, so that a model can be made
+// and described, and then loaded in another format with [Tensor.Renew], without
+// memory for zeros.
 func NewWeight(rows, cols int) *Tensor {
-	t := New(rows, cols)
-	t.weight = true
+	shape := []int{rows, cols}
+	if elements(shape) < 0 {
+		panic(&ShapeError{"tensor.NewWeight", shape, nil})
+	}
+	t := &Tensor{shape: shape, weight: true}
+	t.blank.on.Store(true)
 	return t
 }
 
@@ -98,6 +107,9 @@ func (t *Tensor) Packed() bool { return t.packed }
 
 // Bytes returns the number of bytes that the elements take up.
 func (t *Tensor) Bytes() int {
+	if t.blank.on.Load() {
+		return 4 * t.Len()
+	}
 	s := &t.store
 	return 4*len(s.f32) + 2*len(s.u16) + len(s.q8) + 4*len(s.scales) + len(s.panels)
 }
@@ -118,14 +130,14 @@ func (t *Tensor) Data() []float32 {
 	if t.dtype != Float32 || t.packed {
 		panic(fmt.Sprintf("tensor: Data of %v; it is for unpacked float32 tensors, Float32s is for all", t))
 	}
-	return t.store.f32
+	return t.memory().f32
 }
 
 // Float32s returns the elements as float32s in row-major order: the tensor's own
 // memory if it is in that form, a fresh copy if not.
 func (t *Tensor) Float32s() []float32 {
 	if t.dtype == Float32 && !t.packed {
-		return t.store.f32
+		return t.memory().f32
 	}
 	dst := make([]float32, t.Len())
 	t.CopyFloat32s(dst)
@@ -150,7 +162,7 @@ func (t *Tensor) CopyFloat32s(dst []float32) {
 
 // decode is CopyFloat32s for scalars and for packed float32 matrices.
 func (t *Tensor) decode(dst []float32) {
-	s := &t.store
+	s := t.memory()
 	switch {
 	case t.packed:
 		n, k := t.rowsCols()
@@ -173,7 +185,7 @@ func (t *Tensor) Row(dst []float32, i int) {
 	if i < 0 || (i+1)*n > t.Len() {
 		panic(fmt.Sprintf("tensor: row %d of %v", i, t))
 	}
-	s := &t.store
+	s := t.memory()
 	switch t.dtype {
 	case Float32:
 		if t.packed {
@@ -217,7 +229,7 @@ func (t *Tensor) SetFloat32s(src []float32) {
 			t.packed = true
 			return
 		}
-		copy(t.store.f32, src)
+		copy(t.memory().f32, src)
 	case BFloat16:
 		t.store.u16 = make([]uint16, len(src))
 		kernel.Float32ToBF16(t.store.u16, src)
@@ -272,7 +284,7 @@ func (t *Tensor) Pack() {
 		return
 	}
 	n, k := t.rowsCols()
-	s := &t.store
+	s := t.memory()
 	switch t.dtype {
 	case Float32:
 		p := aligned(kernel.PanelLen(n, k))

@@ -1,0 +1,152 @@
+package tensor
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/seqmix/seqmix/internal/kernel"
+)
+
+// Renew makes all elements zero, and stores t in format d from now on, packed or not
+// (see [Tensor.Pack]). The memory is allocated, and what there was is given up.
+// Together with [Tensor.SetRows] it loads a weight piece by piece in the form that it
+// will have.
+func (t *Tensor) Renew(d DType, packed bool) {
+	n, k := t.rowsCols()
+	t.blank.on.Store(false)
+	t.dtype, t.packed, t.store = d, packed, storage{}
+	s := &t.store
+	switch {
+	case d == Float32 && packed:
+		s.f32 = aligned(kernel.PanelLen(n, k))
+	case d == Float32:
+		s.f32 = aligned(n * k)
+	case d == BFloat16 && packed:
+		s.u16 = make([]uint16, kernel.BF16PanelLen(n, k))
+	case d == BFloat16:
+		s.u16 = make([]uint16, n*k)
+	case d == Int8 && packed:
+		s.panels = make([]byte, kernel.Q8PanelLen(n, k))
+	case d == Int8:
+		s.q8, s.scales = make([]int8, n*k), make([]float32, n*quantBlocks(k))
+	default:
+		panic(fmt.Sprintf("tensor: Renew as %v", d))
+	}
+}
+
+// BytesAs returns what [Tensor.Bytes] would be in format d, packed or not.
+func (t *Tensor) BytesAs(d DType, packed bool) int {
+	n, k := t.rowsCols()
+	switch {
+	case d == Float32 && packed:
+		return 4 * kernel.PanelLen(n, k)
+	case d == Float32:
+		return 4 * n * k
+	case d == BFloat16 && packed:
+		return 2 * kernel.BF16PanelLen(n, k)
+	case d == BFloat16:
+		return 2 * n * k
+	case d == Int8 && packed:
+		return kernel.Q8PanelLen(n, k)
+	case d == Int8:
+		return n*k + 4*n*quantBlocks(k)
+	}
+	panic(fmt.Sprintf("tensor: BytesAs %v", d))
+}
+
+func quantBlocks(k int) int { return (k + QuantBlock - 1) / QuantBlock }
+
+// PanelRows is the number of rows of which a piece that [Tensor.SetRows] writes to a
+// packed tensor must begin at a multiple.
+const PanelRows = kernel.PanelWidth
+
+// SetRows makes src, rounded to the format of t and put into its order, the rows from
+// the given one on: the elements from*n and on of the row-major order, n being the last
+// dimension. src is n wide, a Float32 or BFloat16 tensor in row-major order. In a packed
+// tensor, from must be a multiple of [PanelRows], and the rows that complete the last
+// panel of src become zero: write them after it, or as a part of src.
+//
+// Different rows may be written by many goroutines at once, as long as no two write to
+// the same panel. It panics with a *[ShapeError] if the shapes do not fit.
+func (t *Tensor) SetRows(from int, src *Tensor) {
+	n, k := t.rowsCols()
+	m, width := src.rowsCols()
+	if width != k || from < 0 || m > n-from {
+		panic(&ShapeError{"tensor.SetRows", src.shape, []int{n - from, k}})
+	}
+	if t.packed && from%PanelRows != 0 {
+		panic(fmt.Sprintf("tensor: SetRows from %d of %v, want a multiple of %d", from, t, PanelRows))
+	}
+	if src.packed || src.dtype != Float32 && src.dtype != BFloat16 {
+		panic(fmt.Sprintf("tensor: SetRows of %v, want float32 or bfloat16 in row-major order", src))
+	}
+	if t.dtype == BFloat16 {
+		t.setHalves(from, m, k, src)
+		return
+	}
+	if src.dtype == Float32 {
+		t.setFloats(from, m, k, src.memory().f32)
+		return
+	}
+	b := takeBuffer(m * k)
+	kernel.BF16ToFloat32(b.data[:m*k], src.store.u16)
+	t.setFloats(from, m, k, b.data[:m*k])
+	buffers.Put(b)
+}
+
+// setFloats is SetRows of m rows of k float32s.
+func (t *Tensor) setFloats(from, m, k int, values []float32) {
+	s := t.memory()
+	switch {
+	case t.dtype == Float32 && t.packed:
+		kernel.PackPanels(s.f32[kernel.PanelLen(from, k):], values, m, k, k, 1)
+	case t.dtype == Float32:
+		copy(s.f32[from*k:], values)
+	case t.packed:
+		b := quantBuffers.Get().(*quantBuffer)
+		q, scales := b.take(m, k)
+		kernel.QuantizeQ8(q, scales, values, m, k)
+		kernel.PackQ8Panels(s.panels[kernel.Q8PanelLen(from, k):], q, scales, m, k)
+		quantBuffers.Put(b)
+	default:
+		kernel.QuantizeQ8(s.q8[from*k:(from+m)*k], s.scales[from*quantBlocks(k):(from+m)*quantBlocks(k)], values, m, k)
+	}
+}
+
+// setHalves is SetRows of a bfloat16 tensor.
+func (t *Tensor) setHalves(from, m, k int, src *Tensor) {
+	s := &t.store
+	halves := src.store.u16
+	if src.dtype == Float32 {
+		b := halfBuffers.Get().(*[]uint16)
+		defer halfBuffers.Put(b)
+		if cap(*b) < m*k {
+			*b = make([]uint16, m*k)
+		}
+		halves = (*b)[:m*k]
+		kernel.Float32ToBF16(halves, src.memory().f32)
+	}
+	if t.packed {
+		kernel.PackBF16Panels(s.u16[kernel.BF16PanelLen(from, k):], halves, m, k)
+	} else {
+		copy(s.u16[from*k:], halves)
+	}
+}
+
+// Temporary memory of SetRows, so that loading a model leaves no garbage behind.
+var (
+	halfBuffers  = sync.Pool{New: func() any { return new([]uint16) }}
+	quantBuffers = sync.Pool{New: func() any { return new(quantBuffer) }}
+)
+
+type quantBuffer struct {
+	q      []int8
+	scales []float32
+}
+
+func (b *quantBuffer) take(m, k int) ([]int8, []float32) {
+	if n := m * quantBlocks(k); cap(b.q) < m*k || cap(b.scales) < n {
+		b.q, b.scales = make([]int8, m*k), make([]float32, n)
+	}
+	return b.q[:m*k], b.scales[:m*quantBlocks(k)]
+}

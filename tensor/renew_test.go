@@ -1,0 +1,109 @@
+package tensor_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/seqmix/seqmix/tensor"
+)
+
+// A tensor that is written in pieces is the one that is converted and packed at once.
+func TestSetRows(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, shape := range [][2]int{{1, 1}, {31, 7}, {32, 32}, {33, 64}, {100, 33}, {200, 50}} {
+		n, k := shape[0], shape[1]
+		values := make([]float32, n*k)
+		for i := range values {
+			values[i] = r.Float32() - 0.5
+		}
+		whole := tensor.FromFloat32s(values, n, k)
+		halves := tensor.FromFloat32s(slices.Clone(values), n, k)
+		halves.Convert(tensor.BFloat16)
+		for _, d := range []tensor.DType{tensor.Float32, tensor.BFloat16, tensor.Int8} {
+			for _, packed := range []bool{false, true} {
+				for _, src := range []*tensor.Tensor{whole, halves} {
+					t.Run(fmt.Sprintf("%v/%v/packed=%v/%v", shape, d, packed, src.DType()), func(t *testing.T) {
+						want := tensor.FromFloat32s(src.Float32s(), n, k)
+						want = tensor.FromFloat32s(slices.Clone(want.Data()), n, k)
+						want.Convert(d)
+						if packed {
+							want.Pack()
+						}
+						got := tensor.NewWeight(n, k)
+						got.Renew(d, packed)
+						for from := 0; from < n; from += 2 * tensor.PanelRows {
+							to := min(from+2*tensor.PanelRows, n)
+							got.SetRows(from, part(src, from, to))
+						}
+						if !slices.Equal(got.Float32s(), want.Float32s()) {
+							t.Error("the elements differ")
+						}
+						if got.Bytes() != want.Bytes() || want.Bytes() != tensor.NewWeight(n, k).BytesAs(d, packed) {
+							t.Errorf("%d bytes, want %d; announced are %d", got.Bytes(), want.Bytes(), want.BytesAs(d, packed))
+						}
+						if got.DType() != d || got.Packed() != packed || !got.IsWeight() {
+							t.Errorf("it is %v", got)
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+// part returns some rows of a matrix.
+func part(m *tensor.Tensor, from, to int) *tensor.Tensor {
+	k := m.Dim(1)
+	p := tensor.FromFloat32s(slices.Clone(m.Float32s()[from*k:to*k]), to-from, k)
+	p.Convert(m.DType())
+	return p
+}
+
+// A weight can be read by many before anybody has written to it.
+func TestBlankWeight(t *testing.T) {
+	w := tensor.NewWeight(100, 40)
+	if w.Bytes() != 4*100*40 {
+		t.Errorf("%d bytes", w.Bytes())
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			dst, src := tensor.MatOf(make([]float32, 300), 3, 100), tensor.MatOf(make([]float32, 120), 3, 40)
+			dst.Data[7] = 1
+			tensor.MatMulT(dst, src, w)
+			if slices.Max(dst.Data) != 0 || slices.Max(w.Data()) != 0 {
+				t.Error("not zero")
+			}
+		})
+	}
+	wg.Wait()
+	w.Data()[5] = 3
+	if row := make([]float32, 40); true {
+		w.Row(row, 0)
+		if row[5] != 3 {
+			t.Error("what was written is lost")
+		}
+	}
+}
+
+func TestSetRowsRefuses(t *testing.T) {
+	w := tensor.NewWeight(64, 8)
+	w.Renew(tensor.BFloat16, true)
+	for name, f := range map[string]func(){
+		"a row within a panel": func() { w.SetRows(5, tensor.New(1, 8)) },
+		"another width":        func() { w.SetRows(0, tensor.New(1, 9)) },
+		"too many rows":        func() { w.SetRows(32, tensor.New(33, 8)) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s did not panic", name)
+				}
+			}()
+			f()
+		}()
+	}
+}
