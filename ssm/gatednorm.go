@@ -72,18 +72,23 @@ func (n *GatedRMSNorm) Apply(dst, src, gate tensor.Seq) {
 // row computes one vector.
 func (n *GatedRMSNorm) row(dst, x, z []float32) {
 	size := len(x) / n.Groups
-	w := n.Weight.Data()
 	if !n.NormBeforeGate {
 		kernel.SiLUMul(dst, z, x)
 		n.norm(dst, dst)
 		return
 	}
 	for i := 0; i < len(x); i += size {
-		meanSquare := float64(kernel.SumSquares(x[i:i+size])) / float64(size)
-		scale := float32(1 / math.Sqrt(meanSquare+float64(n.Eps)))
-		kernel.SiLUMul(dst[i:i+size], z[i:i+size], x[i:i+size])
-		kernel.ScaleMul(dst[i:i+size], scale, dst[i:i+size], w[i:i+size])
+		n.group(dst[i:i+size], x[i:i+size], z[i:i+size], i/size)
 	}
+}
+
+// group computes one group of a vector, with the norm before the gate.
+func (n *GatedRMSNorm) group(dst, x, z []float32, group int) {
+	w := n.Weight.Data()[group*len(x) : (group+1)*len(x)]
+	meanSquare := float64(kernel.SumSquares(x)) / float64(len(x))
+	scale := float32(1 / math.Sqrt(meanSquare+float64(n.Eps)))
+	kernel.SiLUMul(dst, z, x)
+	kernel.ScaleMul(dst, scale, dst, w)
 }
 
 // norm computes one vector without a gate.

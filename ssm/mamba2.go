@@ -102,7 +102,7 @@ func (m *Mamba2) Params() iter.Seq2[string, *tensor.Tensor] {
 func (m *Mamba2) Mix(dst, src tensor.Seq) {
 	tensor.CheckMix("ssm.Mamba2.Mix", dst, src, m.Dim())
 	s := m.borrow(src.Batch)
-	s.run(dst, src, 0, nil)
+	mixBlocks(s, dst, src, 0, nil)
 	s.giveBack()
 }
 

@@ -16,7 +16,7 @@ func (m *Mamba2) MixPacked(dst, src tensor.Seq, starts []int) {
 	tensor.CheckSeq(op, src, 1, -1, -1)
 	checkStarts(op, starts, src.Len)
 	s := m.borrow(1)
-	s.run(dst, src, 0, starts)
+	mixBlocks(s, dst, src, 0, starts)
 	s.giveBack()
 }
 

@@ -52,7 +52,7 @@ func (s *Mamba2Stream) AppendBinary(b []byte) ([]byte, error) {
 	s.states.unpack(states, true)
 	r := state.Record{
 		Kind: mamba2Kind, Version: mamba2Version,
-		Ints: s.sizes(), Floats: state.FloatsOf(inputs, states, s.states.thirds()),
+		Ints: s.sizes(), Floats: state.FloatsOf(inputs, states, thirds(s.states.decays)),
 	}
 	return r.Append(b), nil
 }
@@ -62,19 +62,19 @@ func (s *Mamba2Stream) AppendBinary(b []byte) ([]byte, error) {
 // stream.
 func (s *Mamba2Stream) UnmarshalBinary(saved []byte) error {
 	r, err := state.Decode(saved, mamba2Kind, mamba2Version, s.sizes()...)
-	inputs, states, thirds := len(s.conv.inputs), s.batch*s.states.plainLen(), 3*len(s.states.decays)
+	inputs, states, parts := len(s.conv.inputs), s.batch*s.states.plainLen(), 3*len(s.states.decays)
 	if err == nil {
-		err = r.WantFloats(inputs, states, thirds)
+		err = r.WantFloats(inputs, states, parts)
 	}
 	if err != nil {
 		return fmt.Errorf("ssm: %w", err)
 	}
-	v := make([]float32, max(inputs, states, thirds))
+	v := make([]float32, max(inputs, states, parts))
 	r.Floats[0].CopyTo(v[:inputs])
 	s.conv.copyInputs(v[:inputs], true)
 	r.Floats[1].CopyTo(v[:states])
 	s.states.pack(v[:states])
-	r.Floats[2].CopyTo(v[:thirds])
-	s.states.setThirds(v[:thirds])
+	r.Floats[2].CopyTo(v[:parts])
+	setThirds(s.states.decays, v[:parts])
 	return nil
 }

@@ -60,13 +60,7 @@ func (s *Mamba2Stream) Clone() seqmix.Stream {
 func (s *Mamba2Stream) Mix(dst, src tensor.Seq) {
 	tensor.CheckMix("ssm.Mamba2Stream.Mix", dst, src, s.mixer.Dim())
 	tensor.CheckSeq("ssm.Mamba2Stream.Mix", src, s.batch, -1, -1)
-	s.run(dst, src, 0, nil)
-}
-
-// run advances sequence first of the stream and the ones after it, as many as src
-// has. At the positions in starts, in ascending order, new sequences begin.
-func (s *Mamba2Stream) run(dst, src tensor.Seq, first int, starts []int) {
-	mixBlocks(s, dst, src, first, starts)
+	mixBlocks(s, dst, src, 0, nil)
 }
 
 // mixBlock computes one block, which begins at position t.

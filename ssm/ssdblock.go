@@ -1,6 +1,7 @@
 package ssm
 
 import (
+	"math"
 	"sync"
 
 	"github.com/seqmix/seqmix/internal/kernel"
@@ -91,7 +92,7 @@ func (p *ssdDecays) Run(lo, hi int) {
 			if len(starts) > 0 && starts[0] == t {
 				d, starts = 1, starts[1:]
 			}
-			d, folds[t] = d.times(float64(delta) * k.rates[h])
+			d, folds[t] = d.times(math.Exp(float64(delta) * k.rates[h]))
 			gains[t], scales[t] = float32(float64(delta)/float64(d)), float32(d)
 		}
 		*state = float64(d)

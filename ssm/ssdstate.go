@@ -1,10 +1,6 @@
 package ssm
 
-import (
-	"math"
-
-	"github.com/seqmix/seqmix/internal/kernel"
-)
+import "github.com/seqmix/seqmix/internal/kernel"
 
 // headSizes are the dimensions of state space heads: heads of p channels with n states
 // each. Neighbouring heads form a group, whose keys and queries (B and C of Mamba-2)
@@ -116,23 +112,23 @@ func (z headSizes) packInitial(src []float32) []float32 {
 	return s.states
 }
 
-// thirds returns the decays as sums of three float32s each, which is exact.
-func (s *headStates) thirds() []float32 {
-	v := make([]float32, 0, 3*len(s.decays))
-	for _, d := range s.decays {
+// thirds returns the elements of v as sums of three float32s each, which is exact.
+func thirds(v []float64) []float32 {
+	parts := make([]float32, 0, 3*len(v))
+	for _, d := range v {
 		for range 3 {
 			part := float32(d)
-			v = append(v, part)
+			parts = append(parts, part)
 			d -= float64(part)
 		}
 	}
-	return v
+	return parts
 }
 
 // setThirds is the inverse of thirds.
-func (s *headStates) setThirds(v []float32) {
-	for i := range s.decays {
-		s.decays[i] = float64(v[3*i]) + (float64(v[3*i+1]) + float64(v[3*i+2]))
+func setThirds(v []float64, parts []float32) {
+	for i := range v {
+		v[i] = float64(parts[3*i]) + (float64(parts[3*i+1]) + float64(parts[3*i+2]))
 	}
 }
 
@@ -146,9 +142,9 @@ const (
 	mostDecay  decay = 1 << 40
 )
 
-// times returns the decay times exp(x), and the factor to be moved into the state.
-func (d decay) times(x float64) (next decay, fold float32) {
-	next = d * decay(math.Exp(x))
+// times returns the decay times a, and the factor to be moved into the state.
+func (d decay) times(a float64) (next decay, fold float32) {
+	next = d * decay(a)
 	if leastDecay <= next && next <= mostDecay {
 		return next, 1
 	}
