@@ -23,7 +23,7 @@ import (
 //   - a short convolution with a bias, see [nn.CausalConv1D];
 //   - a long one, KernelSize -1, whose filter of LMax taps is a network of the position,
 //     see [ImplicitFilter], with src added to the result;
-//   - with Explicit as well, a long one whose filter is a parameter, likewise.
+//   - without Implicit, a long one whose filter is a parameter, likewise.
 //
 // The residual connection is part of it. [GatedConv] is what Based's language models
 // have under the same name.
@@ -47,11 +47,11 @@ type BaseConv struct {
 // A BaseConvConfig describes a [BaseConv]. DModel has to be given, and LMax for a long
 // filter. The JSON keys are those of zoology's constructor.
 type BaseConvConfig struct {
-	DModel     int  `json:"d_model"`               // width d of the vectors
-	KernelSize int  `json:"kernel_size,omitempty"` // taps K; 3 by default, -1 for a long filter
-	LMax       int  `json:"l_max,omitempty"`       // taps of a long filter
-	Activate   bool `json:"use_act,omitempty"`     // SiLU on both factors
-	Explicit   bool `json:"-"`                     // the long filter is a parameter: "implicit_long_conv": false
+	DModel     int   `json:"d_model"`                      // width d of the vectors
+	KernelSize int   `json:"kernel_size,omitempty"`        // taps K; 3 by default, -1 for a long filter
+	LMax       int   `json:"l_max,omitempty"`              // taps of a long filter
+	Implicit   *bool `json:"implicit_long_conv,omitempty"` // the long filter is made by an ImplicitFilter; true by default
+	Activate   bool  `json:"use_act,omitempty"`            // SiLU on both factors
 }
 
 func (c BaseConvConfig) validate() error {
@@ -72,6 +72,9 @@ func (c BaseConvConfig) validate() error {
 // [BaseConv.Init].
 func NewBaseConv(cfg BaseConvConfig) (*BaseConv, error) {
 	setDefault(&cfg.KernelSize, 3)
+	if cfg.Implicit == nil {
+		cfg.Implicit = new(true)
+	}
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
@@ -79,7 +82,7 @@ func NewBaseConv(cfg BaseConvConfig) (*BaseConv, error) {
 	switch {
 	case cfg.KernelSize > 0:
 		m.short = nn.NewCausalConv1D(cfg.DModel, cfg.KernelSize, true, m.activation())
-	case cfg.Explicit:
+	case !*cfg.Implicit:
 		m.filter = tensor.New(cfg.DModel, cfg.LMax)
 	default:
 		m.implicit = NewImplicitFilter(cfg.DModel, cfg.LMax)

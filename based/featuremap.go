@@ -1,8 +1,11 @@
 package based
 
 import (
+	"errors"
+	"fmt"
 	"iter"
 	"math"
+	"slices"
 
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/tensor"
@@ -132,6 +135,26 @@ func (c CosFormer) Map(dst, x []float32, position int) {
 	kernel.ReLU(dst[:n], x)
 	kernel.Scale(dst[n:2*n], float32(cos), dst[:n])
 	kernel.Scale(dst[:n], float32(sin), dst[:n])
+}
+
+// validate checks that the map is one of vectors of n elements.
+func (c CosFormer) validate(int) error {
+	if c.Length < 1 {
+		return fmt.Errorf("based: CosFormer with a length of %d, want at least 1", c.Length)
+	}
+	return nil
+}
+
+// validate checks that the map is one of vectors of n elements.
+func (p Polynomial) validate(n int) error {
+	if p.Proj1 == nil || p.Proj2 == nil {
+		return errors.New("based: Polynomial without its matrices")
+	}
+	a, b := p.Proj1.Shape(), p.Proj2.Shape()
+	if len(a) != 2 || a[0] < 1 || a[1] != n || !slices.Equal(a, b) {
+		return fmt.Errorf("based: Polynomial of matrices %v and %v for vectors of %d elements", a, b, n)
+	}
+	return nil
 }
 
 // Features returns the number of rows of Proj1.

@@ -117,6 +117,11 @@ func NewLinearAttention(cfg LinearAttentionConfig) (*LinearAttention, error) {
 	if err := a.validate(); err != nil {
 		return nil, err
 	}
+	if m, ok := cfg.Map.(interface{ validate(n int) error }); ok {
+		if err := m.validate(cfg.FeatureDim); err != nil {
+			return nil, err
+		}
+	}
 	if n := cfg.Map.Features(cfg.FeatureDim); n < 1 || float64(n)*float64(cfg.Heads)*float64(cfg.HeadDim) > maxElements {
 		return nil, fmt.Errorf("based: LinearAttention with feature_dim %d has %d features, and with %d heads of %d elements more than %d sums",
 			cfg.FeatureDim, n, cfg.Heads, cfg.HeadDim, maxElements)

@@ -160,7 +160,7 @@ func mixers(t testing.TB) map[string]seqmix.Streamer {
 		"BaseConv":           baseConv(t, based.BaseConvConfig{DModel: 9}, 4),
 		"BaseConv with SiLU": baseConv(t, based.BaseConvConfig{DModel: 9, KernelSize: 5, Activate: true}, 4),
 		"BaseConv, implicit": baseConv(t, based.BaseConvConfig{DModel: 7, KernelSize: -1, LMax: 40}, 5),
-		"BaseConv, explicit": baseConv(t, based.BaseConvConfig{DModel: 18, KernelSize: -1, LMax: 170, Explicit: true, Activate: true}, 6),
+		"BaseConv, explicit": baseConv(t, based.BaseConvConfig{DModel: 18, KernelSize: -1, LMax: 170, Implicit: new(false), Activate: true}, 6),
 	}
 	for name, m := range featureMaps(r, 4) {
 		list["LinearAttention, "+name] = linearAttention(t, based.LinearAttentionConfig{DModel: 8, Heads: 2, FeatureDim: 4, Map: m}, 7)
@@ -304,7 +304,7 @@ func TestBaseConv(t *testing.T) {
 		r := newRand(18)
 		for _, cfg := range []based.BaseConvConfig{
 			{DModel: 8}, {DModel: 5, KernelSize: 1, Activate: true}, {DModel: 7, KernelSize: -1, LMax: 30}, {DModel: 20, KernelSize: -1, LMax: 300},
-			{DModel: 6, KernelSize: -1, LMax: 20, Explicit: true}, {DModel: 3, KernelSize: -1, LMax: 200, Explicit: true, Activate: true},
+			{DModel: 6, KernelSize: -1, LMax: 20, Implicit: new(false)}, {DModel: 3, KernelSize: -1, LMax: 200, Implicit: new(false), Activate: true},
 		} {
 			m := baseConv(t, cfg, 19)
 			for _, length := range []int{1, 40, 250} {
@@ -319,7 +319,7 @@ func TestBaseConv(t *testing.T) {
 
 // TestBaseConvReset changes a long filter: a stream sees it when it is reset.
 func TestBaseConvReset(t *testing.T) {
-	for _, cfg := range []based.BaseConvConfig{{DModel: 4}, {DModel: 4, KernelSize: -1, LMax: 16}, {DModel: 4, KernelSize: -1, LMax: 16, Explicit: true}} {
+	for _, cfg := range []based.BaseConvConfig{{DModel: 4}, {DModel: 4, KernelSize: -1, LMax: 16}, {DModel: 4, KernelSize: -1, LMax: 16, Implicit: new(false)}} {
 		m := baseConv(t, cfg, 20)
 		src := randomSeq(newRand(21), 1, 12, 4)
 		s := newStream[seqmix.Stream](t, m, 1)
@@ -334,6 +334,8 @@ func TestConfigErrors(t *testing.T) {
 	for _, c := range []based.LinearAttentionConfig{
 		{}, {DModel: -1}, {DModel: 8}, {DModel: 32, Heads: -2}, {DModel: 32, FeatureDim: -1}, {DModel: 32, HeadDim: -1}, {DModel: 32, Eps: -1},
 		{DModel: 32, Eps: float32(math.NaN())}, {DModel: 32, Names: 9}, {DModel: 1 << 30, Heads: 1 << 30}, {DModel: 32, FeatureDim: 1 << 20},
+		{DModel: 32, Map: based.Polynomial{}}, {DModel: 32, FeatureDim: 4, Map: based.Polynomial{Proj1: tensor.New(5, 4), Proj2: tensor.New(4, 4)}},
+		{DModel: 32, FeatureDim: 4, Map: based.Polynomial{Proj1: tensor.New(4, 5), Proj2: tensor.New(4, 5)}}, {DModel: 32, Map: based.CosFormer{}},
 	} {
 		if _, err := based.NewLinearAttention(c); err == nil {
 			t.Errorf("%+v: no error", c)
@@ -379,7 +381,7 @@ func TestConfigJSON(t *testing.T) {
 	if m.Config() != want {
 		t.Errorf("%+v, want %+v", m.Config(), want)
 	}
-	if g.DModel != 1024 || g.Expand != 4 || !*g.Bias || b != (based.BaseConvConfig{DModel: 64, KernelSize: -1, LMax: 256}) {
+	if g.DModel != 1024 || g.Expand != 4 || !*g.Bias || b.DModel != 64 || b.KernelSize != -1 || b.LMax != 256 || !*b.Implicit {
 		t.Errorf("read %+v and %+v", g, b)
 	}
 }

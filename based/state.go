@@ -45,7 +45,7 @@ func resize(s []float32, n int) []float32 {
 // sequence and head the sums S and z of [Attention], and up to 63 keys and values that
 // have not been added to them yet. Its size is fixed.
 //
-// A State serves one goroutine at a time.
+// It is made by [Attention.NewState] and serves one goroutine at a time.
 type State struct {
 	attention Attention
 	taylor    bool // the map is Taylor

@@ -286,7 +286,7 @@ func zoologyBaseConv(c *goldentest.Case) (results, error) {
 		taps = c.Shape("param.conv.conv.weight")[2] // the configuration may list those of all layers
 	}
 	m, err := based.NewBaseConv(based.BaseConvConfig{
-		DModel: cfg.Dim, KernelSize: taps, LMax: cfg.LMax, Activate: cfg.Activate, Explicit: cfg.Implicit != nil && !*cfg.Implicit,
+		DModel: cfg.Dim, KernelSize: taps, LMax: cfg.LMax, Activate: cfg.Activate, Implicit: cfg.Implicit,
 	})
 	r, err := mixer(c, m, err)
 	if err == nil && c.Has("out.filter") {
