@@ -103,8 +103,8 @@ func (f *ModalFilter) RealAt(channel, k int) int {
 // The result does not depend on how a sequence is cut. It panics if a slice is too
 // short.
 func (f *ModalFilter) Filter(dst []float32, ldd int, src []float32, lds, n int, state []float32, lo, hi int) {
-	f.check("result", len(dst), ldd, n, lo, hi)
-	f.check("input", len(src), lds, n, lo, hi)
+	checkFilter("result", f.channels, len(dst), ldd, n, lo, hi)
+	checkFilter("input", f.channels, len(src), lds, n, lo, hi)
 	if len(state) < f.StateLen() {
 		panic(fmt.Sprintf("kernel: a modal filter with a state of %d elements, want %d", len(state), f.StateLen()))
 	}
@@ -117,12 +117,12 @@ func (f *ModalFilter) Filter(dst []float32, ldd int, src []float32, lds, n int, 
 	}
 }
 
-func (f *ModalFilter) check(what string, got, ld, n, lo, hi int) {
-	if n < 0 || lo < 0 || hi < lo || hi > f.Blocks() {
-		panic(fmt.Sprintf("kernel: a modal filter on %d positions and blocks %d to %d of %d channels", n, lo, hi, f.channels))
+func checkFilter(what string, channels, got, ld, n, lo, hi int) {
+	if n < 0 || lo < 0 || hi < lo || hi > (channels+ModalBlock-1)/ModalBlock {
+		panic(fmt.Sprintf("kernel: a filter on %d positions and blocks %d to %d of %d channels", n, lo, hi, channels))
 	}
-	if n > 0 && hi > lo && (ld < 0 || got < (n-1)*ld+min(hi*ModalBlock, f.channels)) {
-		panic(fmt.Sprintf("kernel: a modal filter: %s of %d elements, want %d rows of %d with distance %d", what, got, n, f.channels, ld))
+	if n > 0 && hi > lo && (ld < 0 || got < (n-1)*ld+min(hi*ModalBlock, channels)) {
+		panic(fmt.Sprintf("kernel: a filter: %s of %d elements, want %d rows of %d with distance %d", what, got, n, channels, ld))
 	}
 }
 

@@ -1,0 +1,7 @@
+//go:build purego || !amd64
+
+package kernel
+
+func dplrSteps(n, states, rank int, y, u, rows, h, sigma []float32) {
+	dplrStepsGeneric(n, states, rank, y, u, rows, h, sigma)
+}
