@@ -1,7 +1,9 @@
 // Package nn holds the layers that several mixers share: linear maps, norms, a short
-// causal convolution, the feed-forward networks between mixers, and embeddings.
+// causal convolution, long convolutions and the networks that make their filters, the
+// feed-forward networks between mixers, and embeddings.
 //
-// All but [Embedding] are mixers themselves: they stream, and they train. So they
+// All but [Embedding] and [ImplicitFilter] are mixers themselves: they stream, and all
+// but [LongConv] train. So they
 // stand in a [seqmix.Stack] beside the mixers they serve, and mixtest checks them
 // like any other.
 //
