@@ -15,7 +15,7 @@ const maxResponse = 1 << 26
 // convolution than by recurrences that take cost nanoseconds for a position of a
 // channel. The recurrence gets the benefit of the doubt: it needs no memory and no
 // preparation, and gives the same bits as a stream. The costs are fits to what
-// BenchmarkLTI measures on AVX-512; AVX2 takes half as long again for either.
+// BenchmarkLTI measures on AVX-512; AVX2 takes longer for either.
 func convolutionPays(cost float64, channels, length int) bool {
 	n := transformLen(length)
 	if n < 64 || channels > maxResponse/n {

@@ -6,6 +6,7 @@ import (
 
 	"gonum.org/v1/gonum/mat"
 
+	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -189,21 +190,24 @@ func without(m *mat.Dense, n int) *mat.Dense {
 	return &p
 }
 
-// A dplr is the recurrence of dplrSystems in float32. The state of a channel is its
-// kept states, in pairs of real and imaginary part.
+// A dplr is the recurrence of dplrSystems in float32.
 type dplr struct {
+	*kernel.DPLRFilter
 	dim, n, rank int
-	rows         []float32 // for each channel g, b, c and the p and w of each rank, n pairs each
-	d            []float32
 }
 
 func newDPLRRecurrence(systems []*dplrSystem, d []float32) *dplr {
-	r := &dplr{dim: len(systems), n: len(systems[0].g), rank: len(systems[0].p), d: d}
-	for _, s := range systems {
-		rows := append([][]complex128{s.g, s.b, s.c}, s.p...)
-		for _, z := range append(rows, s.w...) {
-			r.rows = append(r.rows, make([]float32, 2*r.n)...)
-			setComplexes(r.rows[len(r.rows)-2*r.n:], z)
+	r := &dplr{dim: len(systems), n: len(systems[0].g), rank: len(systems[0].p)}
+	r.DPLRFilter = kernel.NewDPLRFilter(r.dim, r.n, r.rank)
+	for ch, s := range systems {
+		for k := range s.g {
+			r.SetState(ch, k, s.g[k], s.b[k], 2*s.c[k])
+			for j := range s.p {
+				r.SetRank(ch, j, k, s.w[j][k], s.p[j][k])
+			}
+		}
+		if d != nil {
+			r.SetSkip(ch, d[ch])
 		}
 	}
 	return r
@@ -211,108 +215,24 @@ func newDPLRRecurrence(systems []*dplrSystem, d []float32) *dplr {
 
 func (r *dplr) channels() int { return r.dim }
 
-func (r *dplr) stateLen() int { return r.dim * 2 * r.n }
-
-func (r *dplr) cost() float64 { return float64(r.n) * (4 + 4*float64(r.rank)) }
-
-func (r *dplr) exportState(dst, h []float32) { copy(dst, h) }
-
-func (r *dplr) importState(h, src []float32) { copy(h, src) }
+func (r *dplr) stateLen() int { return r.StateLen() }
 
 func (r *dplr) run(dst, src tensor.Mat, h []float32, lo, hi int) {
-	for c := lo * ltiBlock; c < min(hi*ltiBlock, r.dim); c++ {
-		r.channel(c, dst, src, h[c*2*r.n:(c+1)*2*r.n])
+	r.Filter(dst.Data, dst.Stride, src.Data, src.Stride, src.Rows, h, lo, hi)
+}
+
+func (r *dplr) cost() float64 { return 0.25 + float64(r.n)*(0.2+0.15*float64(r.rank)) }
+
+func (r *dplr) exportState(dst, h []float32) {
+	for i := range r.dim * r.n {
+		re, im := r.StateAt(i/r.n, i%r.n)
+		dst[2*i], dst[2*i+1] = h[re], h[im]
 	}
 }
 
-func (r *dplr) channel(c int, dst, src tensor.Mat, h []float32) {
-	size := 2 * r.n
-	rows := r.rows[c*(3+2*r.rank)*size : (c+1)*(3+2*r.rank)*size]
-	g, b, out := rows[:size], rows[size:2*size], rows[2*size:3*size]
-	p, w := rows[3*size:(3+r.rank)*size], rows[(3+r.rank)*size:]
-	var d float32
-	if r.d != nil {
-		d = r.d[c]
-	}
-	for t := range src.Rows {
-		u := src.Data[t*src.Stride+c]
-		y := float32(0)
-		if r.rank == 1 {
-			y = dplrStep(h, g, b, out, p, w, u)
-		} else {
-			y = dplrStepOfRank(r.rank, h, g, b, out, p, w, u)
-		}
-		dst.Data[t*dst.Stride+c] = y + d*u
-	}
-	flush(h)
-}
-
-// dplrStep takes the state h of a system of rank 1 through a position.
-func dplrStep(h, g, b, out, p, w []float32, u float32) float32 {
-	n := len(h) / 2 * 2
-	h, g, b, out, p, w = h[:n], g[:n], b[:n], out[:n], p[:n], w[:n]
-	sigma := dplrSigma(h, w)
-	var y0, y1 float32
-	for i := 0; i < n-1; i += 2 {
-		re, im := h[i], h[i+1]
-		r := re + (g[i]*re - g[i+1]*im + b[i]*u - p[i]*sigma)
-		m := im + (g[i]*im + g[i+1]*re + b[i+1]*u - p[i+1]*sigma)
-		h[i], h[i+1] = r, m
-		y0 += out[i] * r
-		y1 += out[i+1] * m
-	}
-	return 2 * (y0 - y1)
-}
-
-// dplrSigma returns Re(Σ w·h), added up in four parts that do not wait for each other.
-func dplrSigma(h, w []float32) float32 {
-	var s [4]float32
-	i := 0
-	for ; i+4 <= len(h); i += 4 {
-		s[0] += w[i] * h[i]
-		s[1] += w[i+1] * h[i+1]
-		s[2] += w[i+2] * h[i+2]
-		s[3] += w[i+3] * h[i+3]
-	}
-	for ; i < len(h); i += 2 {
-		s[0] += w[i] * h[i]
-		s[1] += w[i+1] * h[i+1]
-	}
-	return s[0] + s[2] - (s[1] + s[3])
-}
-
-// maxRank bounds the rank of an S4.
-const maxRank = 16
-
-// dplrStepOfRank is dplrStep for any rank.
-func dplrStepOfRank(rank int, h, g, b, out, p, w []float32, u float32) float32 {
-	var sigma [maxRank]float32
-	n := len(h)
-	for j := range rank {
-		sigma[j] = dplrSigma(h, w[j*n:(j+1)*n])
-	}
-	var y float32
-	for i := 0; i < n; i += 2 {
-		re, im := h[i], h[i+1]
-		r := g[i]*re - g[i+1]*im + b[i]*u
-		m := g[i]*im + g[i+1]*re + b[i+1]*u
-		for j := range rank {
-			r -= p[j*n+i] * sigma[j]
-			m -= p[j*n+i+1] * sigma[j]
-		}
-		h[i], h[i+1] = re+r, im+m
-		y += out[i]*h[i] - out[i+1]*h[i+1]
-	}
-	return 2 * y
-}
-
-// flush makes zero what has decayed to almost nothing: arithmetic with the denormal
-// numbers that it would become is far slower.
-func flush(h []float32) {
-	const least = 0x1p-126
-	for i, v := range h {
-		if v < least && v > -least {
-			h[i] = 0
-		}
+func (r *dplr) importState(h, src []float32) {
+	for i := range r.dim * r.n {
+		re, im := r.StateAt(i/r.n, i%r.n)
+		h[re], h[im] = src[2*i], src[2*i+1]
 	}
 }

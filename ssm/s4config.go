@@ -59,6 +59,9 @@ func (c S4Config) diagonal() S4DConfig {
 	}
 }
 
+// maxRank bounds the rank of an S4.
+const maxRank = 16
+
 // validate checks a configuration with all fields filled in.
 func (c S4Config) validate() error {
 	if err := validateSizes("S4", c.DModel, c.DState, c.NSSM, c.Rank, false); err != nil {
