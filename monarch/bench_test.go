@@ -2,10 +2,12 @@ package monarch_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"testing"
 	"time"
 
+	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/monarch"
 	"github.com/seqmix/seqmix/tensor"
@@ -64,4 +66,61 @@ func benchMatrix(b *testing.B, n, batch int, procs float64) {
 	b.ReportMetric(rate, "GFLOP/s")
 	b.ReportMetric(100*rate/(peak*procs), "%peak")
 	b.ReportMetric(best[1]/best[0], "×dense")
+}
+
+// BenchmarkMixers reports the time of a position, of a whole sequence and of a stream.
+func BenchmarkMixers(b *testing.B) {
+	const d, length = 768, 512
+	for _, bm := range []struct {
+		name  string
+		mixer func() (seqmix.Mixer, error)
+	}{
+		{"Mixer", func() (seqmix.Mixer, error) {
+			return initialized(monarch.NewMixer(monarch.MixerConfig{Dim: d, LMax: length}))
+		}},
+		{"causal Mixer", func() (seqmix.Mixer, error) {
+			return initialized(monarch.NewMixer(monarch.MixerConfig{Dim: d, LMax: length, Bidirectional: new(false)}))
+		}},
+		{"CausalMixer", func() (seqmix.Mixer, error) {
+			return initialized(monarch.NewCausalMixer(monarch.CausalConfig{Dim: d, LMax: length}))
+		}},
+		{"PolynomialMixer", func() (seqmix.Mixer, error) {
+			return initialized(monarch.NewPolynomialMixer(monarch.PolynomialConfig{Dim: d, LMax: length}))
+		}},
+		{"MLP", func() (seqmix.Mixer, error) {
+			return initialized(monarch.NewMLP(monarch.MLPConfig{Dim: d, Hidden: 4 * d}))
+		}},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			m, err := bm.mixer()
+			if err != nil {
+				b.Fatal(err)
+			}
+			seqmix.Pack(m)
+			src, dst := randomSeq(1, 1, length, d), tensor.NewSeq(1, length, d)
+			whole := bestOf(b, func() { m.Mix(dst, src) })[0]
+			b.ReportMetric(whole/1e3/length, "µs/position")
+			s, err := seqmix.NewStream(m, 1)
+			if err != nil {
+				return
+			}
+			begin := time.Now()
+			for t := range length {
+				s.Mix(dst.Slice(t, t+1), src.Slice(t, t+1))
+			}
+			b.ReportMetric(float64(time.Since(begin).Microseconds())/length, "µs/streamed")
+		})
+	}
+}
+
+// initialized draws the parameters of a mixer.
+func initialized[M interface {
+	seqmix.Mixer
+	Init(*rand.Rand)
+}](m M, err error) (seqmix.Mixer, error) {
+	if err != nil {
+		return nil, err
+	}
+	m.Init(newRand(1))
+	return m, nil
 }

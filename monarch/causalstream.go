@@ -74,7 +74,8 @@ func (s *CausalStream) Clone() seqmix.Stream {
 	return c
 }
 
-// Mix computes the next positions.
+// Mix computes the next positions. It panics with a *tensor.ShapeError if they end after
+// LMax.
 func (s *CausalStream) Mix(dst, src tensor.Seq) {
 	const op = "monarch.CausalStream.Mix"
 	tensor.CheckMix(op, dst, src, s.mixer.Dim())

@@ -1,6 +1,8 @@
 package monarch_test
 
 import (
+	"math"
+	"slices"
 	"testing"
 
 	"github.com/seqmix/seqmix"
@@ -49,4 +51,49 @@ func FuzzState(f *testing.F) {
 			s.Mix(tensor.NewSeq(2, 1, 3), x.Slice(0, 1))
 		}
 	})
+}
+
+// FuzzMatrix compares products of matrices of any shape with the definition.
+func FuzzMatrix(f *testing.F) {
+	f.Add(uint8(3), uint8(4), uint8(2), uint8(6), uint8(5), uint8(9))
+	f.Add(uint8(4), uint8(48), uint8(40), uint8(4), uint8(33), uint8(33))
+	f.Fuzz(func(t *testing.T, k, q, p, l, s, count uint8) {
+		limit := func(v uint8) int { return int(v)%40 + 1 }
+		shape := monarch.Shape{K: limit(k), Q: limit(q), P: limit(p), L: limit(l), S: limit(s)}
+		for shape.K*shape.Q%shape.L != 0 {
+			shape.L--
+		}
+		shape.R = shape.K * shape.Q / shape.L
+		r := newRand(1)
+		w1, w2 := randomFactors(r, shape)
+		m, err := monarch.New(w1, w2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src := randomMat(r, limit(count), shape.In())
+		got := apply(t, m, src, shape.Out())
+		size1, size2 := magnitudes(w1), magnitudes(w2)
+		for i := range src.Rows {
+			x := tensor.FromFloat32s(src.Row(i), shape.In())
+			want, size := naive(shape, w1, w2, x.Data()), naive(shape, size1, size2, magnitudes(x).Data())
+			for j, v := range got.Row(i) {
+				if e := math.Abs(float64(v) - want[j]); !(e <= 1e-6*size[j]) {
+					t.Fatalf("%+v: element %d is off by %g, of terms of %g", shape, j, e, size[j])
+				}
+			}
+		}
+		d := m.Transpose().Transpose().Dense().Data()
+		if !slices.Equal(d, m.Dense().Data()) {
+			t.Errorf("%+v: the transpose of the transpose is another matrix", shape)
+		}
+	})
+}
+
+// magnitudes returns the magnitudes of the elements.
+func magnitudes(t *tensor.Tensor) *tensor.Tensor {
+	m := tensor.New(t.Shape()...)
+	for i, v := range t.Data() {
+		m.Data()[i] = max(v, -v)
+	}
+	return m
 }

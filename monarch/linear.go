@@ -14,17 +14,20 @@ import (
 // A LinearConfig describes a [Linear] or a [BlockDiag]. Its JSON keys are the arguments
 // of the classes in HazyResearch/fly.
 type LinearConfig struct {
-	In      int  `json:"in_features"`
-	Out     int  `json:"out_features"`
-	Blocks  int  `json:"nblocks"` // 0 stands for 4
-	Bias    bool `json:"bias"`
-	Shuffle bool `json:"shuffle"` // of a BlockDiag: transpose the input first
+	In      int   `json:"in_features"`
+	Out     int   `json:"out_features"`
+	Blocks  int   `json:"nblocks,omitempty"` // 4 by default
+	Bias    *bool `json:"bias,omitempty"`    // true by default
+	Shuffle bool  `json:"shuffle,omitempty"` // of a BlockDiag: transpose the input first
 }
 
 // withDefaults also checks the configuration.
 func (c LinearConfig) withDefaults() (LinearConfig, error) {
 	if c.Blocks == 0 {
 		c.Blocks = 4
+	}
+	if c.Bias == nil {
+		c.Bias = new(true)
 	}
 	if c.In < 1 || c.Out < 1 || c.Blocks < 1 || max(c.In, c.Out, c.Blocks) > maxSize/2 {
 		return c, fmt.Errorf("monarch: a linear layer from %d to %d elements in %d blocks", c.In, c.Out, c.Blocks)
@@ -41,7 +44,7 @@ type layer struct {
 
 func newLayer(cfg LinearConfig, stages ...stage) layer {
 	l := layer{cfg: cfg, matrix: newMatrix(cfg.In, cfg.Out, false, stages...)}
-	if cfg.Bias {
+	if *cfg.Bias {
 		l.bias = tensor.New(cfg.Out)
 	}
 	return l

@@ -20,12 +20,12 @@ type linear interface {
 }
 
 var linearConfigs = []monarch.LinearConfig{
-	{In: 16, Out: 16, Bias: true},
-	{In: 7, Out: 7, Blocks: 3, Bias: true},
-	{In: 13, Out: 10},
-	{In: 10, Out: 15, Bias: true},
-	{In: 48, Out: 192, Blocks: 4, Bias: true},
-	{In: 192, Out: 48, Blocks: 4},
+	{In: 16, Out: 16},
+	{In: 7, Out: 7, Blocks: 3},
+	{In: 13, Out: 10, Bias: new(false)},
+	{In: 10, Out: 15},
+	{In: 48, Out: 192, Blocks: 4, Bias: new(true)},
+	{In: 192, Out: 48, Blocks: 4, Bias: new(false)},
 	{In: 5, Out: 3, Blocks: 7},
 	{In: 70, Out: 70, Blocks: 2},
 }
@@ -101,7 +101,7 @@ func TestLinear(t *testing.T) {
 			for i := range x.Rows {
 				y := make([]float64, cfg.Out)
 				for o := range y {
-					if cfg.Bias {
+					if cfg.Bias == nil || *cfg.Bias {
 						y[o] = float64(biasOf(l).Data()[o])
 					}
 					for j, v := range x.Row(i) {

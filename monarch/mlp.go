@@ -102,7 +102,7 @@ func (c *MLPConfig) projection(in, out int, bias bool) (linearMap, error) {
 	if !*c.Monarch {
 		return nn.NewLinear(in, out, bias), nil
 	}
-	return NewBlockDiag(LinearConfig{In: in, Out: out, Blocks: c.Blocks, Bias: bias})
+	return NewBlockDiag(LinearConfig{In: in, Out: out, Blocks: c.Blocks, Bias: &bias})
 }
 
 // Config returns the configuration with all fields filled in.
