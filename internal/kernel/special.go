@@ -11,18 +11,6 @@ func Log(dst, x []float32) {
 	mapGeneric(dst, x, math.Log)
 }
 
-// Sin computes dst = sin x.
-func Sin(dst, x []float32) {
-	check("Sin", len(dst), len(x))
-	mapGeneric(dst, x, math.Sin)
-}
-
-// Cos computes dst = cos x.
-func Cos(dst, x []float32) {
-	check("Cos", len(dst), len(x))
-	mapGeneric(dst, x, math.Cos)
-}
-
 // Erf computes dst = erf x = 2/√π ∫₀ˣ e^-t² dt.
 func Erf(dst, x []float32) {
 	check("Erf", len(dst), len(x))

@@ -1,0 +1,37 @@
+package kernel
+
+import "math"
+
+//go:generate sh -c "cd _asm && go run ./trig -out ../trig_amd64.s -stubs ../trig_stub_amd64.go -pkg kernel"
+
+// Sin computes dst = sin x, with an error below 1e-7 beside the rounding of x.
+func Sin(dst, x []float32) {
+	check("Sin", len(dst), len(x))
+	for ; len(x) > 0; dst, x = dst[min(len(dst), trigPiece):], x[min(len(x), trigPiece):] {
+		sin(dst[:min(len(dst), trigPiece)], x[:min(len(x), trigPiece)])
+	}
+}
+
+// Cos computes dst = cos x, with an error below 1e-7 beside the rounding of x.
+func Cos(dst, x []float32) {
+	check("Cos", len(dst), len(x))
+	for ; len(x) > 0; dst, x = dst[min(len(dst), trigPiece):], x[min(len(x), trigPiece):] {
+		cos(dst[:min(len(dst), trigPiece)], x[:min(len(x), trigPiece)])
+	}
+}
+
+const (
+	// trigPiece is the number of elements that are looked at together for large ones.
+	trigPiece = 1 << 12
+
+	// trigLimit bounds the arguments of the assembly, which takes multiples of π/2 off
+	// them in float32.
+	trigLimit = 1 << 15
+)
+
+// moderate reports whether all elements are within the limit, as far as the sum of
+// their squares tells.
+func moderate(x []float32) bool { return SumSquares(x) < trigLimit*trigLimit }
+
+func sinGeneric(dst, x []float32) { mapGeneric(dst, x, math.Sin) }
+func cosGeneric(dst, x []float32) { mapGeneric(dst, x, math.Cos) }

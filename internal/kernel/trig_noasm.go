@@ -1,0 +1,6 @@
+//go:build purego || !amd64
+
+package kernel
+
+func sin(dst, x []float32) { sinGeneric(dst, x) }
+func cos(dst, x []float32) { cosGeneric(dst, x) }
