@@ -73,10 +73,19 @@ func (a Attention) Apply(dst, q, k, v tensor.Seq) {
 		return
 	}
 	s := states.Get().(*State)
-	s.begin(a, q.Batch, f, d, wholeChunk(q.Len))
-	s.Apply(dst, q, k, v)
+	first, more := wholeChunk(q.Len)
+	group := max(1, applyRows/q.Len)
+	for b := 0; b < q.Batch; b += group {
+		n := min(group, q.Batch-b)
+		s.begin(a, n, f, d, first, more)
+		s.Apply(sequences(dst, b, n), sequences(q, b, n), sequences(k, b, n), sequences(v, b, n))
+	}
 	states.Put(s)
 }
+
+// applyRows is the number of positions of different sequences that are computed together:
+// enough to keep all cores at work, few enough for the state to stay small.
+const applyRows = 4096
 
 // checkApply panics unless the shapes fit, and returns the widths of a head.
 func (a Attention) checkApply(op string, dst, q, k, v tensor.Seq) (f, d int) {
@@ -108,7 +117,7 @@ func (a Attention) NewState(batch, f, d int) (*State, error) {
 		return nil, fmt.Errorf("based: the state of %d sequences of %d heads of %d and %d elements has more than %d elements", batch, a.Heads, f, d, maxElements)
 	}
 	s := new(State)
-	s.begin(a, batch, f, d, chunkLen)
+	s.begin(a, batch, f, d, chunkLen, true)
 	return s, nil
 }
 

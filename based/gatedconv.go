@@ -201,8 +201,7 @@ func (s *GatedConvStream) mix(dst, src tensor.Seq) {
 	if src.Len == 0 {
 		return
 	}
-	length := min(src.Len, blockPositions)
-	group := max(1, blockRows/length)
+	length, group := min(src.Len, blockPositions), groupLen(src.Len)
 	for b := 0; b < src.Batch; b += group {
 		n := min(group, src.Batch-b)
 		d, u := sequences(dst, b, n), sequences(src, b, n)

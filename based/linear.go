@@ -179,8 +179,13 @@ func (m *LinearAttention) Mix(dst, src tensor.Seq) {
 		return
 	}
 	s := linearStreams.Get().(*LinearAttentionStream)
-	s.begin(m, src.Batch, wholeChunk(src.Len))
-	s.mix(dst, src)
+	first, more := wholeChunk(src.Len)
+	group := groupLen(src.Len)
+	for b := 0; b < src.Batch; b += group {
+		n := min(group, src.Batch-b)
+		s.begin(m, n, first, more)
+		s.mix(sequences(dst, b, n), sequences(src, b, n))
+	}
 	s.mixer = nil
 	linearStreams.Put(s)
 }
@@ -195,6 +200,6 @@ func (m *LinearAttention) NewStream(batch int) (seqmix.Stream, error) {
 		return nil, err
 	}
 	s := new(LinearAttentionStream)
-	s.begin(m, batch, chunkLen)
+	s.begin(m, batch, chunkLen, true)
 	return s, nil
 }

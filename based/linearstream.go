@@ -15,6 +15,9 @@ const (
 	blockRows      = 256
 )
 
+// groupLen returns the number of sequences of a block.
+func groupLen(length int) int { return max(1, blockRows/max(1, min(length, blockPositions))) }
+
 // A LinearAttentionStream is a [LinearAttention] in the middle of a batch of sequences.
 // Positions may be divided into any number of calls: the bits of the results are the
 // same.
@@ -26,9 +29,9 @@ type LinearAttentionStream struct {
 }
 
 // begin makes s a stream at the beginning of its sequences, using its memory again.
-func (s *LinearAttentionStream) begin(m *LinearAttention, batch, first int) {
+func (s *LinearAttentionStream) begin(m *LinearAttention, batch, first int, sums bool) {
 	s.mixer = m
-	s.state.begin(m.attention, batch, m.cfg.FeatureDim, m.cfg.HeadDim, first)
+	s.state.begin(m.attention, batch, m.cfg.FeatureDim, m.cfg.HeadDim, first, sums)
 }
 
 // Mix computes the next positions.
@@ -43,8 +46,7 @@ func (s *LinearAttentionStream) Mix(dst, src tensor.Seq) {
 
 // mix goes through all blocks of some of the sequences before the next ones.
 func (s *LinearAttentionStream) mix(dst, src tensor.Seq) {
-	length := min(src.Len, blockPositions)
-	group := max(1, blockRows/length)
+	length, group := min(src.Len, blockPositions), groupLen(src.Len)
 	var at cursor
 	for b := 0; b < src.Batch; b += group {
 		n := min(group, src.Batch-b)
@@ -63,8 +65,7 @@ func (s *LinearAttentionStream) mix(dst, src tensor.Seq) {
 // [seqmix.MixEach].
 func (s *LinearAttentionStream) MixEach(dst, src tensor.Seq, streams []seqmix.Stream) {
 	tensor.CheckMix("based.LinearAttentionStream.MixEach", dst, src, s.mixer.Dim())
-	length := max(min(src.Len, blockPositions), 1)
-	group := max(1, blockRows/length)
+	length, group := min(src.Len, blockPositions), groupLen(src.Len)
 	for b := 0; b < src.Batch; b += group {
 		n := min(group, src.Batch-b)
 		s.group = streams[b : b+n]

@@ -24,12 +24,12 @@ const (
 )
 
 // wholeChunk returns the length of the first chunk of a sequence that is computed as a
-// whole.
-func wholeChunk(length int) int {
+// whole, and whether there are more.
+func wholeChunk(length int) (first int, more bool) {
 	if length <= quadraticLen {
-		return roundUp(length, panel)
+		return roundUp(length, panel), false
 	}
-	return firstLen
+	return firstLen, true
 }
 
 func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }
@@ -73,8 +73,8 @@ type cursor struct {
 }
 
 // begin makes s a state at the beginning of its sequences, using its memory again. The
-// first chunk has up to first positions.
-func (s *State) begin(a Attention, batch, f, d, first int) {
+// first chunk has up to first positions; if that is all of them, there are no sums.
+func (s *State) begin(a Attention, batch, f, d, first int, sums bool) {
 	s.attention, s.batch, s.f, s.d = a, batch, f, d
 	_, s.taylor = a.Map.(Taylor)
 	s.features = a.Map.Features(f)
@@ -83,9 +83,12 @@ func (s *State) begin(a Attention, batch, f, d, first int) {
 		s.keyWidth = f
 	}
 	s.room = max(chunkLen, first)
-	units := batch * a.Heads
-	s.sums = resize(s.sums, units*s.sumLen())
-	s.norms = resize(s.norms, units*s.normLen())
+	units, summed := batch*a.Heads, 0
+	if sums {
+		summed = units
+	}
+	s.sums = resize(s.sums, summed*s.sumLen())
+	s.norms = resize(s.norms, summed*s.normLen())
 	s.keys = resize(s.keys, units*s.keyLen())
 	s.values = resize(s.values, units*s.valueLen())
 	s.Reset()
@@ -105,8 +108,6 @@ func (s *State) Reset() {
 	s.at = cursor{}
 	clear(s.sums)
 	clear(s.norms)
-	clear(s.keys)
-	clear(s.values)
 }
 
 // Clone returns an independent copy.
@@ -118,7 +119,7 @@ func (s *State) Clone() *State {
 
 // copyFrom makes c a copy of s, using its memory again.
 func (c *State) copyFrom(s *State) {
-	c.begin(s.attention, s.batch, s.f, s.d, s.room)
+	c.begin(s.attention, s.batch, s.f, s.d, s.room, true)
 	copy(c.sums, s.sums)
 	copy(c.norms, s.norms)
 	copy(c.keys, s.keys)
