@@ -4,7 +4,7 @@ import "math"
 
 //go:generate sh -c "cd _asm && go run ./trig -out ../trig_amd64.s -stubs ../trig_stub_amd64.go -pkg kernel"
 
-// Sin computes dst = sin x, with an error below 1e-7 beside the rounding of x.
+// Sin computes dst = sin x, within 2 ulp.
 func Sin(dst, x []float32) {
 	check("Sin", len(dst), len(x))
 	for ; len(x) > 0; dst, x = dst[min(len(dst), trigPiece):], x[min(len(x), trigPiece):] {
@@ -12,7 +12,7 @@ func Sin(dst, x []float32) {
 	}
 }
 
-// Cos computes dst = cos x, with an error below 1e-7 beside the rounding of x.
+// Cos computes dst = cos x, within 2 ulp.
 func Cos(dst, x []float32) {
 	check("Cos", len(dst), len(x))
 	for ; len(x) > 0; dst, x = dst[min(len(dst), trigPiece):], x[min(len(x), trigPiece):] {

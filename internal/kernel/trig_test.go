@@ -28,7 +28,7 @@ func TestTrig(t *testing.T) {
 				f.f(got, in)
 				for i, v := range in {
 					want := f.want(float64(v))
-					if d := math.Abs(float64(got[i]) - want); !(d <= 1e-7) && !(math.IsNaN(want) && math.IsNaN(float64(got[i]))) {
+					if d := math.Abs(float64(got[i]) - want); !(d <= 6e-8 && d <= 2.4e-7*math.Abs(want)) && !(math.IsNaN(want) && math.IsNaN(float64(got[i]))) {
 						t.Fatalf("%s(%v) = %v, want %v", name, v, got[i], want)
 					}
 				}
@@ -56,7 +56,7 @@ func TestTrigEdges(t *testing.T) {
 			}
 			Sin(x, x)
 			for i, got := range x {
-				if want := math.Sin(float64(float32(i) * 0.7)); math.Abs(float64(got)-want) > 1e-7 {
+				if want := math.Sin(float64(float32(i) * 0.7)); math.Abs(float64(got)-want) > 6e-8 {
 					t.Fatalf("element %d of %d is %v, want %v", i, n, got, want)
 				}
 			}

@@ -41,24 +41,38 @@ var (
 var consts = append(append(append([]float32{rounder, perRight, -0.5, 1}, right...), sinPoly...), cosPoly...)
 
 // sine returns the sine of x plus so many right angles. With x = n·π/2 + r, it is the
-// sine or the cosine of r or the negative, which the last two bits of n tell.
+// sine or the cosine of r or the negative, which the last two bits of n tell. What
+// rounding takes from r, and from 1 - r²/2, is added at the end.
 func sine(v *isa, x vec, quarters uint32) vec {
 	t := v.FMA(x, v.Const(perRight), v.Const(rounder))
-	n, r := v.New(), v.New()
+	n := v.New()
 	VSUBPS(v.Const(rounder), t, n)
-	VMOVUPS(x, r)
-	for _, part := range right {
-		VFNMADD231PS(v.Const(part), n, r)
-	}
+	near, r, low := copied(v, x), v.New(), v.New()
+	VFNMADD231PS(v.Const(right[0]), n, near) // exact
+	VMOVUPS(near, r)
+	VFNMADD231PS(v.Const(right[1]), n, r)
+	VSUBPS(r, near, low)
+	VFNMADD231PS(v.Const(right[1]), n, low)
+	VFNMADD231PS(v.Const(right[2]), n, low)
 	rr := v.New()
 	VMULPS(r, r, rr)
+
 	s := v.Horner(rr, sinPoly...)
 	VMULPS(rr, s, s)
-	VFMADD213PS(r, r, s)
+	VFMADD213PS(low, r, s) // r·s + low
+	VADDPS(r, s, s)
+
 	c := v.Horner(rr, cosPoly...)
 	VMULPS(rr, c, c)
-	VADDPS(v.Const(-0.5), c, c)
-	VFMADD213PS(v.Const(1), rr, c)
+	VMULPS(rr, c, c)
+	VFNMADD231PS(low, r, c)
+	main, rest := copied(v, v.Const(1)), v.New()
+	VFMADD231PS(v.Const(-0.5), rr, main)
+	VSUBPS(main, copied(v, v.Const(1)), rest)
+	VFMADD231PS(v.Const(-0.5), rr, rest)
+	VADDPS(rest, c, c)
+	VADDPS(main, c, c)
+
 	if quarters != 0 {
 		VPADDD(v.Bits(quarters), t, t)
 	}
@@ -68,4 +82,11 @@ func sine(v *isa, x vec, quarters uint32) vec {
 	VPSRLD(U8(1), t, sign)
 	VPSLLD(U8(31), sign, sign)
 	return v.Xor(sign, v.Xor(s, v.And(odd, v.Xor(s, c))))
+}
+
+// copied returns a register with the value of x.
+func copied(v *isa, x Op) vec {
+	r := v.New()
+	VMOVUPS(x, r)
+	return r
 }
