@@ -23,10 +23,11 @@ import (
 //     convolution of Hyena and Monarch Mixer, f[i] = Σ_j k[i-j]·u[j].
 //   - [NewPolynomialConvolution]: learnable bases of Monarch matrices of order two.
 //   - [NewChebyshevConvolution]: Chebyshev polynomials, in real arithmetic.
+//   - [NewMultivariateConvolution]: polynomials of several variables, one for each digit.
 //
 // All of them are causal: f[i] depends on k[j] and u[j] for j ≤ i only, up to rounding. So
-// for a given k, f is a lower triangular matrix times u. Only for powers is it one of
-// Toeplitz.
+// for a given k, f is a lower triangular matrix times u. Only for powers of one variable is
+// it one of Toeplitz.
 type Convolution struct {
 	n     int
 	pairs bool // values are complex

@@ -201,6 +201,129 @@ func TestChebyshevConvolution(t *testing.T) {
 	wantClose(t, "Chebyshev", u.Data, want, 2e-6)
 }
 
+// multivariate computes the convolution in several variables by multiplying polynomials,
+// and solving for the basis of the output from the lowest powers on.
+func multivariate(h []int, output, kernel, input []*tensor.Tensor, k, u []float32) []float64 {
+	n := len(k)
+	digits := func(i int) []int {
+		d := make([]int, len(h))
+		for a := len(h) - 1; a >= 0; a-- {
+			d[a], i = i%h[a], i/h[a]
+		}
+		return d
+	}
+	// coefficient returns that of power d in polynomial j.
+	coefficient := func(basis []*tensor.Tensor, j, d int) float64 {
+		c := 1.0
+		x, y := digits(j), digits(d)
+		for a := range h {
+			switch {
+			case y[a] < x[a]:
+				return 0
+			case basis != nil:
+				c *= float64(basis[a].Data()[x[a]*h[a]+y[a]])
+			case y[a] != x[a]:
+				return 0
+			}
+		}
+		return c
+	}
+	powers := func(basis []*tensor.Tensor, v []float32) []float64 {
+		p := make([]float64, n)
+		for j, x := range v {
+			for d := range p {
+				p[d] += float64(x) * coefficient(basis, j, d)
+			}
+		}
+		return p
+	}
+	a, b, g := powers(kernel, k), powers(input, u), make([]float64, n)
+	for i, x := range a {
+		for j, y := range b {
+			di, dj := digits(i), digits(j)
+			if fits(di, dj, h) {
+				g[i+j] += x * y // no digit carries
+			}
+		}
+	}
+	f := make([]float64, n)
+	for i := range f {
+		f[i] = g[i] / coefficient(output, i, i)
+		for d := range g {
+			g[d] -= f[i] * coefficient(output, i, d)
+		}
+	}
+	return f
+}
+
+func fits(a, b, h []int) bool {
+	for i := range h {
+		if a[i]+b[i] >= h[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func TestMultivariateConvolution(t *testing.T) {
+	for _, h := range [][]int{{1}, {6}, {3, 4}, {2, 3, 4}, {2, 2, 2, 2}} {
+		r := newRand(uint64(len(h)))
+		basis := func() []*tensor.Tensor {
+			var list []*tensor.Tensor
+			for _, d := range h {
+				w := randomize(r, tensor.New(d, d), 0.3)
+				for i := range d {
+					w.Data()[i*d+i] = float32(1 + 0.3*r.Float64())
+				}
+				list = append(list, w)
+			}
+			return list
+		}
+		for _, bases := range [][3][]*tensor.Tensor{{}, {basis(), basis(), basis()}} {
+			c, err := monarch.NewMultivariateConvolution(h, bases[0], bases[1], bases[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := c.Len()
+			k, u := randomMat(r, n, 1), randomMat(r, n, 1)
+			f := tensor.MatOf(make([]float32, n), n, 1)
+			c.Apply(f, u, k)
+			wantClose(t, fmt.Sprint(h), f.Data, multivariate(h, bases[0], bases[1], bases[2], k.Data, u.Data), 3e-6)
+			d := c.Dense(k.Data).Data()
+			for i := range n {
+				for j := i + 1; j < n; j++ {
+					if math.Abs(float64(d[i*n+j])) > 1e-5 {
+						t.Fatalf("%v: element (%d, %d) is %g", h, i, j, d[i*n+j])
+					}
+				}
+			}
+		}
+	}
+	for what, f := range map[string]func() error{
+		"no digits": func() error { _, err := monarch.NewMultivariateConvolution(nil, nil, nil, nil); return err },
+		"zero":      func() error { _, err := monarch.NewMultivariateConvolution([]int{2, 0}, nil, nil, nil); return err },
+		"too long": func() error {
+			_, err := monarch.NewMultivariateConvolution([]int{1000, 1000, 1000}, nil, nil, nil)
+			return err
+		},
+		"a missing digit": func() error {
+			_, err := monarch.NewMultivariateConvolution([]int{2, 2}, []*tensor.Tensor{tensor.New(2, 2)}, nil, nil)
+			return err
+		},
+		"singular": func() error {
+			_, err := monarch.NewMultivariateConvolution([]int{2}, []*tensor.Tensor{tensor.New(2, 2)}, nil, nil)
+			if err != nil && !errors.Is(err, monarch.ErrSingular) {
+				t.Errorf("singular: %v, want ErrSingular", err)
+			}
+			return err
+		},
+	} {
+		if f() == nil {
+			t.Errorf("%s: no error", what)
+		}
+	}
+}
+
 func TestBasisErrors(t *testing.T) {
 	good, singular := monarch.NewBasis(4), monarch.NewBasis(4)
 	clear(singular.Lambda.Data())

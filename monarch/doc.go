@@ -39,7 +39,7 @@
 //     to the bit.
 //   - [PolynomialMixer] is a causal Monarch convolution in learned bases of polynomials.
 //   - [Convolution] is the operation behind that, M0⁻¹(M1·k ⊙ M2·u), also with Fourier
-//     transforms and with Chebyshev polynomials.
+//     transforms, with Chebyshev polynomials and in several variables.
 //
 // The second and the third are this library's own: the papers say that such matrices exist, and
 // no public checkpoint has them.

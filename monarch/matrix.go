@@ -2,7 +2,6 @@ package monarch
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -91,51 +90,6 @@ func (s Shape) stages(w1, w2 *tensor.Tensor) []stage {
 		newStage(w1, s.K, s.Q, s.P, contiguous(s.P), contiguous(s.Q)),
 		newStage(w2, s.L, s.S, s.R, strided(s.L), strided(s.L)),
 	}
-}
-
-// NewOrder returns a square matrix of any order, with n = d[0]·d[1]·…·d[p-1] columns for
-// p factors. The number of an element is written with one digit for each factor, the
-// last of which changes fastest. The last factor is applied first, and a factor
-// replaces its own digit:
-//
-//	z[…e…] = Σ_d B[all other digits][e][d] · x[…d…]
-//
-// Factor i has shape (d[0], …, d[i-1], d[i+1], …, d[p-1], d[i], d[i]). With two factors it
-// is [New] with these in reverse order; with log₂ n of them it is a butterfly matrix.
-func NewOrder(factors ...*tensor.Tensor) (*Matrix, error) {
-	dims := make([]int, len(factors))
-	n := 1
-	for i, w := range factors {
-		dims[i] = w.Dim(-1)
-		if n *= dims[i]; n < 1 || n > maxSize {
-			return nil, fmt.Errorf("monarch: a vector of more than %d elements, or of none", maxSize)
-		}
-	}
-	if len(factors) == 0 {
-		return nil, fmt.Errorf("monarch: a matrix without factors")
-	}
-	stages := make([]stage, len(factors))
-	for i, w := range factors {
-		want := slices.Concat(dims[:i], dims[i+1:], []int{dims[i], dims[i]})
-		if !slices.Equal(w.Shape(), want) || w.DType() != tensor.Float32 || w.Packed() {
-			return nil, fmt.Errorf("monarch: factor %d is %v, want float32%v", i, w, want)
-		}
-		stages[len(factors)-1-i] = digitStage(w, dims, i)
-	}
-	return newMatrix(n, n, false, stages...), nil
-}
-
-// digitStage returns the stage that replaces digit i.
-func digitStage(w *tensor.Tensor, dims []int, i int) stage {
-	d, low, n := dims[i], 1, 1
-	for j, e := range dims {
-		n *= e
-		if j > i {
-			low *= e
-		}
-	}
-	place := func(b, digit int) int { return (b/low*d+digit)*low + b%low }
-	return newStage(w, n/d, d, d, place, place)
 }
 
 // In returns the number of elements of the vectors that m is multiplied by.

@@ -376,12 +376,13 @@ func TestNewErrors(t *testing.T) {
 		"not pairs": func() (*monarch.Matrix, error) {
 			return monarch.NewComplex(tensor.New(2, 2, 2, 3), tensor.New(2, 2, 2, 2))
 		},
-		"no factors":      func() (*monarch.Matrix, error) { return monarch.NewOrder() },
-		"a wrong factor":  func() (*monarch.Matrix, error) { return monarch.NewOrder(tensor.New(3, 2, 2), tensor.New(2, 2, 3)) },
-		"a dense vector":  func() (*monarch.Matrix, error) { return monarch.NewDense(tensor.New(3)) },
-		"a DFT of zero":   func() (*monarch.Matrix, error) { return monarch.DFT(4, 0) },
-		"a DFT of naught": func() (*monarch.Matrix, error) { return monarch.DFT() },
-		"a huge DFT":      func() (*monarch.Matrix, error) { return monarch.DFT(1<<20, 1<<20) },
+		"no factors":                func() (*monarch.Matrix, error) { return monarch.NewOrder() },
+		"a wrong factor":            func() (*monarch.Matrix, error) { return monarch.NewOrder(tensor.New(3, 2, 2), tensor.New(2, 2, 3)) },
+		"a factor of one dimension": func() (*monarch.Matrix, error) { return monarch.NewOrder(tensor.New(3)) },
+		"a dense vector":            func() (*monarch.Matrix, error) { return monarch.NewDense(tensor.New(3)) },
+		"a DFT of zero":             func() (*monarch.Matrix, error) { return monarch.DFT(4, 0) },
+		"a DFT of naught":           func() (*monarch.Matrix, error) { return monarch.DFT() },
+		"a huge DFT":                func() (*monarch.Matrix, error) { return monarch.DFT(1<<20, 1<<20) },
 	} {
 		if m, err := f(); err == nil || m != nil {
 			t.Errorf("%s: no error", what)
@@ -412,41 +413,49 @@ func TestMatrixShapePanics(t *testing.T) {
 }
 
 func TestOrder(t *testing.T) {
-	for _, dims := range [][]int{{5}, {3, 4}, {2, 3, 4}, {2, 2, 2, 2, 2}, {3, 1, 5, 2}} {
+	for _, dims := range [][2][]int{
+		{{5}, {5}}, {{3, 4}, {3, 4}}, {{2, 3, 4}, {2, 3, 4}}, {{2, 2, 2, 2, 2}, {2, 2, 2, 2, 2}}, {{3, 1, 5, 2}, {3, 1, 5, 2}},
+		{{5}, {3}}, {{3, 4}, {5, 2}}, {{2, 3, 4}, {4, 3, 1}}, {{16, 2, 3}, {8, 5, 40}},
+	} {
+		in, out := dims[0], dims[1]
 		r := newRand(9)
 		var factors []*tensor.Tensor
-		n := 1
-		for _, d := range dims {
-			n *= d
-		}
-		for i, d := range dims {
-			shape := slices.Concat(dims[:i], dims[i+1:], []int{d, d})
+		for i := range in {
+			shape := slices.Concat(in[:i], out[i+1:], []int{out[i], in[i]})
 			factors = append(factors, randomize(r, tensor.New(shape...), 1))
 		}
 		m, err := monarch.NewOrder(factors...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		x := randomMat(r, 1, n)
-		want := make([]float64, n)
+		x := randomMat(r, 1, m.In())
+		want := make([]float64, m.In())
 		for i, v := range x.Data {
 			want[i] = float64(v)
 		}
-		for i := len(dims) - 1; i >= 0; i-- {
-			want = replaceDigit(want, dims, i, factors[i])
+		now := slices.Clone(in)
+		for i := len(in) - 1; i >= 0; i-- {
+			want = replaceDigit(want, now, i, out[i], factors[i])
+			now[i] = out[i]
 		}
-		wantClose(t, fmt.Sprint(dims), apply(t, m, x, n).Data, want, 2e-6)
+		if m.Out() != len(want) {
+			t.Fatalf("%v: %d outputs, want %d", dims, m.Out(), len(want))
+		}
+		wantClose(t, fmt.Sprint(dims), apply(t, m, x, m.Out()).Data, want, 2e-6)
 	}
 }
 
-// replaceDigit computes one stage from the definition, digit by digit.
-func replaceDigit(x []float64, dims []int, i int, w *tensor.Tensor) []float64 {
-	y := make([]float64, len(x))
+// replaceDigit computes one stage from the definition, digit by digit: the i-th gets values
+// values.
+func replaceDigit(x []float64, dims []int, i, values int, w *tensor.Tensor) []float64 {
+	y := make([]float64, len(x)/dims[i]*values)
+	after := slices.Clone(dims)
+	after[i] = values
 	digits := make([]int, len(dims))
 	for at := range y {
 		rest := at
 		for j := len(dims) - 1; j >= 0; j-- {
-			digits[j], rest = rest%dims[j], rest/dims[j]
+			digits[j], rest = rest%after[j], rest/after[j]
 		}
 		block := 0
 		for j, d := range digits {
@@ -461,7 +470,7 @@ func replaceDigit(x []float64, dims []int, i int, w *tensor.Tensor) []float64 {
 			for j, v := range digits {
 				from = from*dims[j] + v
 			}
-			y[at] += float64(w.Data()[(block*dims[i]+e)*dims[i]+d]) * x[from]
+			y[at] += float64(w.Data()[(block*values+e)*dims[i]+d]) * x[from]
 		}
 	}
 	return y
