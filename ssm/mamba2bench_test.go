@@ -100,3 +100,22 @@ func BenchmarkStateSpaceDual(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkMamba3 is a layer of the public models of 187 million: the recurrence takes
+// four flops for each state and rank.
+func BenchmarkMamba3(b *testing.B) {
+	for name, cfg := range map[string]ssm.Mamba3Config{"SISO": {DModel: 768}, "MIMO": {DModel: 768, MIMO: true}} {
+		m := newMamba3(b, cfg, 1)
+		flops, bytes := weightWork(m)
+		const states = 1536 * 128
+		work := flops + 4*states
+		if cfg.MIMO {
+			work += 3 * 4 * states
+		}
+		for _, length := range []int{1, 16, 128, 1024} {
+			b.Run(fmt.Sprintf("%s/L=%d", name, length), func(b *testing.B) {
+				benchLayer(b, m, 1, length, work, bytes+4*states)
+			})
+		}
+	}
+}

@@ -83,7 +83,7 @@ type rotaryHead struct {
 	values                 []float32 // (positions+1, p)
 	ranked                 []float32 // (positions+1, rank, p): values times mimoX
 	v, y                   []float32 // (positions, rank, width)
-	gate, keep             []float32
+	gate, keep, dots       []float32
 	positions              int // room
 }
 
@@ -105,7 +105,7 @@ func newRotaryHead(k *rotaryBlock, s *tensor.Scratch) rotaryHead {
 		cos: s.Take(t * k.table()), sin: s.Take(t * k.table()),
 		keys: s.Take((t + 1) * k.rank * k.n), queries: s.Take(t * k.rank * k.n), packed: s.Take(kernel.KeysLen(t*k.rank, k.n)),
 		values: s.Take((t + 1) * k.p), v: s.Take(t * k.rank * width), y: s.Take(t * k.rank * width),
-		gate: s.Take(2 * k.p), keep: s.Take(width),
+		gate: s.Take(2 * k.p), keep: s.Take(width), dots: s.Take(2 * k.rank),
 	}
 	h.ranked = h.values
 	if k.mimoX != nil {
@@ -356,20 +356,22 @@ func (h *rotaryHead) finish(t, i int) {
 
 // complete adds to y, which rank r of position i has read, what the state did not have
 // at that time: of the position before, the ranks that come later, and the position
-// itself.
+// itself. Their keys lie one after the other.
 func (h *rotaryHead) complete(y []float32, i, r int) {
-	query := h.queries[(i*h.rank+r)*h.n:][:h.n]
-	for later := r + 1; later < h.rank; later++ {
-		at := i*h.rank + later
-		kernel.Axpy(kernel.Dot(query, h.keys[at*h.n:(at+1)*h.n]), h.v[at*h.width:][:h.p], y)
+	first := i*h.rank + r + 1
+	dots := h.dots[:2*h.rank-r-1]
+	kernel.RowDots(dots, h.keys[first*h.n:], h.n, h.queries[(i*h.rank+r)*h.n:][:h.n], len(dots), false)
+	later := h.rank - r - 1
+	for s, dot := range dots[:later] {
+		kernel.Axpy(dot, h.v[(first+s)*h.width:][:h.p], y)
 	}
 	kernel.Scale(y, h.scale[i], y)
-	for s := range h.rank {
-		at := (i+1)*h.rank + s
-		weight := h.own[i] * kernel.Dot(query, h.keys[at*h.n:(at+1)*h.n])
+	for s, dot := range dots[later:] {
+		weight := h.own[i] * dot
 		if s == r && h.d != nil {
 			weight += h.d[h.head]
 		}
+		at := (i+1)*h.rank + s
 		kernel.Axpy(weight, h.ranked[at*h.p:(at+1)*h.p], y)
 	}
 }
