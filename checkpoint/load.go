@@ -321,10 +321,19 @@ func finite(e *Entry) error {
 		if err := e.ReadFloat32s(buf, from); err != nil {
 			return err
 		}
-		for i, v := range buf {
-			if d := v - v; d != 0 {
-				return fmt.Errorf("element %v is %v, want finite numbers", position(e.shape, from+i), v)
-			}
+		if err := checkFinite(e, from, buf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkFinite returns an error for the first of values, which begin at the given element
+// of e, that is NaN or infinite.
+func checkFinite(e *Entry, from int, values []float32) error {
+	for i, v := range values {
+		if d := v - v; d != 0 {
+			return fmt.Errorf("element %v is %v, want finite numbers", position(e.shape, from+i), v)
 		}
 	}
 	return nil

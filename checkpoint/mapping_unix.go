@@ -4,6 +4,7 @@ package checkpoint
 
 import (
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,4 +15,15 @@ func mapFile(f *os.File, size int) (data []byte, unmap func() error, err error) 
 		return nil, nil, os.NewSyscallError("mmap", err)
 	}
 	return data, func() error { return unix.Munmap(data) }, nil
+}
+
+// releasePages gives back the memory of a part of a mapped file; what is read again is
+// taken from the file again.
+func releasePages(b []byte) {
+	page := os.Getpagesize()
+	address := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+	// The mapping begins with a page. A page that is only partly of b may be dropped too.
+	before := int(address % uintptr(page))
+	all := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), -before)), before+len(b))
+	_ = unix.Madvise(all, unix.MADV_DONTNEED) // a hint
 }

@@ -23,3 +23,6 @@ func mapFile(f *os.File, size int) (data []byte, unmap func() error, err error) 
 	data = unsafe.Slice(*(**byte)(unsafe.Pointer(&address)), size)
 	return data, func() error { return windows.UnmapViewOfFile(address) }, nil
 }
+
+// releasePages does nothing: the system takes memory back when it needs it.
+func releasePages([]byte) {}

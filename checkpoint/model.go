@@ -1,0 +1,312 @@
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/seqmix/seqmix/lm"
+	"github.com/seqmix/seqmix/tensor"
+)
+
+// ModelOptions say how a language model is loaded. The zero value loads weights in the
+// format of the file, ready to be used.
+type ModelOptions struct {
+	// Weights is the format of the weights, the matrices that only matrix products
+	// touch. nil stands for that of the file where package tensor has it, which is so
+	// of F32 and BF16, and for float32 where not. All other parameters are float32.
+	Weights *tensor.DType
+
+	// Unpacked leaves the weights in row-major order, as for training. The default is
+	// the order in which the kernels read them, see [lm.Model.Pack].
+	Unpacked bool
+
+	// Finite makes a NaN or an infinity among the values an error.
+	Finite bool
+
+	// Progress, if not nil, is called again and again while weights are loaded, with the
+	// bytes of the file that were read and all there are to read. Calls come one at a
+	// time, from any goroutine.
+	Progress func(read, all int)
+}
+
+// A ModelFile is a language model that is ready to be loaded: what it is was read, and
+// every tensor has found its place, but no weight was touched.
+type ModelFile struct {
+	// Architecture says what the model is, as in "Mamba-2".
+	Architecture string
+
+	Layers     int // blocks
+	Dim        int // width of the vectors between them
+	Vocabulary int // tokens
+	Rows       int // of the embedding, which may be more
+	MaxLen     int // positions that the model can take; 0 for any
+	Tied       bool
+
+	Parameters  int // shared ones counted once
+	FileBytes   int // of the tensors of the parameters in the file
+	MemoryBytes int // of the parameters in memory, once they are loaded
+
+	// Begin and End are the tokens that texts begin and end with, as far as the
+	// configuration says so.
+	Begin, End []int
+
+	file    *File
+	arch    architecture
+	config  *config
+	options ModelOptions
+	network *network // until it is loaded
+	pairs   []pair
+}
+
+// OpenModel opens a language model, to be loaded by [ModelFile.Load]. path is a directory
+// with a config.json, or one of the files of weights in such a directory. What the model
+// is follows from model_type, from architectures or, in older configurations, from the
+// keys that are there:
+//
+//   - "mamba": Mamba in the layouts of state-spaces and of Hugging Face, Mamba-2 and
+//     Mamba-3 in the former, with MLPs and attention layers if there are any;
+//   - "falcon_mamba": FalconMamba;
+//   - "mamba2": Mamba-2 in the layout of Hugging Face, and Codestral's params.json;
+//   - "jamba": Jamba without experts;
+//   - "llama", "mistral": the attention baselines.
+//
+// Sizes are those of the tensors; the configuration has to agree where it counts. If
+// tensors do not fit, are missing, or are not used, the error is a *[LoadError] that lists
+// all of them.
+//
+// Models are loaded as they are. That their numbers make sense is checked only with
+// [ModelOptions.Finite].
+func OpenModel(path string, o ModelOptions) (*ModelFile, error) {
+	c, err := findConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newModelFile(f, c, o)
+	if err != nil {
+		f.Close()
+	}
+	return m, err
+}
+
+// LoadModel opens a language model, loads it and closes it again.
+func LoadModel(path string, o ModelOptions) (*lm.Model, error) {
+	f, err := OpenModel(path, o)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Load()
+}
+
+// configNames are the names of the file beside the weights that says what they are.
+var configNames = []string{"config.json", "params.json"}
+
+// findConfig reads the configuration in a directory, or beside a file.
+func findConfig(path string) (*config, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	dir := path
+	if !info.IsDir() {
+		dir = filepath.Dir(path)
+	}
+	for _, name := range configNames {
+		c, err := readConfig(filepath.Join(dir, name))
+		if !errors.Is(err, os.ErrNotExist) {
+			return c, err
+		}
+	}
+	return nil, &FormatError{File: dir, Reason: fmt.Sprintf("a directory without a configuration, want %s", strings.Join(configNames, " or "))}
+}
+
+// newModelFile finds out how f is loaded.
+func newModelFile(f *File, c *config, o ModelOptions) (*ModelFile, error) {
+	arch, err := architectureOf(c, f)
+	if err != nil {
+		return nil, err
+	}
+	m := &ModelFile{Architecture: arch.name, file: f, arch: arch, config: c, options: o}
+	if err := m.prepare(); err != nil {
+		return nil, err
+	}
+	m.describe()
+	return m, nil
+}
+
+// prepare makes the model, without memory for its weights, and finds the tensor of every
+// parameter.
+func (m *ModelFile) prepare() error {
+	n, err := m.arch.build(m.config, m.file)
+	if err := errors.Join(m.config.err(), err); err != nil {
+		return m.explain(err)
+	}
+	if err := n.model.Check(); err != nil {
+		return m.explain(err)
+	}
+	pairs, errs := n.loader.match(n.model, n.tensors)
+	for _, p := range pairs {
+		if err := p.entry.check(); err != nil {
+			errs.Unusable = append(errs.Unusable, Mismatch{p.name, err.Error()})
+		}
+	}
+	if errs.sorted() {
+		return errs
+	}
+	m.network, m.pairs = n, pairs
+	return nil
+}
+
+// explain adds what was being read to an error that does not say so.
+func (m *ModelFile) explain(err error) error {
+	if _, ok := errors.AsType[*FormatError](err); ok {
+		return err
+	}
+	if _, ok := errors.AsType[*LoadError](err); ok {
+		return err
+	}
+	return fmt.Errorf("checkpoint: %v as %s: %w", m.file, m.Architecture, err)
+}
+
+// describe fills in the fields that say what the model is.
+func (m *ModelFile) describe() {
+	model := m.network.model
+	m.Layers, m.Dim, m.MaxLen = len(model.Layers), model.Dim(), model.MaxLen
+	m.Rows = model.Embedding.Vocabulary()
+	m.Vocabulary = model.Vocabulary
+	if m.Vocabulary == 0 {
+		m.Vocabulary = min(m.Rows, model.Head.Out())
+	}
+	m.Tied = model.Head.Weight == model.Embedding.Weight
+	m.Parameters, _ = model.Size()
+	m.Begin, m.End = m.network.begin, m.network.end
+	for _, p := range m.pairs {
+		size, _ := byteSize(p.entry.dtype, p.entry.n)
+		m.FileBytes += size
+		if p.param.IsWeight() {
+			m.MemoryBytes += p.param.BytesAs(m.options.format(p.entry), !m.options.Unpacked)
+		} else {
+			m.MemoryBytes += p.param.Bytes()
+		}
+	}
+}
+
+// format returns the format of the weight that an entry becomes.
+func (o *ModelOptions) format(e *Entry) tensor.DType {
+	switch {
+	case o.Weights != nil:
+		return *o.Weights
+	case e.dtype == BF16:
+		return tensor.BFloat16
+	}
+	return tensor.Float32
+}
+
+// String says in a line what the model is, what loading it does, and how much memory it
+// takes.
+func (m *ModelFile) String() string {
+	vocabulary := fmt.Sprint(m.Vocabulary, " tokens")
+	if m.Rows != m.Vocabulary {
+		vocabulary += fmt.Sprintf(" in %d rows", m.Rows)
+	}
+	return fmt.Sprintf("%s of %d layers, %d wide, %s: %s parameters, %s as %s in %v, %s as %s in memory",
+		m.Architecture, m.Layers, m.Dim, vocabulary, decimal(m.Parameters, ""),
+		decimal(m.FileBytes, "B"), m.formats(func(p pair) string { return string(p.entry.dtype) }), m.file,
+		decimal(m.MemoryBytes, "B"), m.formats(func(p pair) string {
+			if p.param.IsWeight() {
+				return m.options.format(p.entry).String()
+			}
+			return p.param.DType().String()
+		}))
+}
+
+// formats lists the formats that the parameters have, that of the most elements first.
+func (m *ModelFile) formats(of func(pair) string) string {
+	count := map[string]int{}
+	var names []string
+	for _, p := range m.pairs {
+		name := of(p)
+		if count[name] == 0 {
+			names = append(names, name)
+		}
+		count[name] += p.entry.n
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return count[b] - count[a] })
+	return strings.Join(names, " and ")
+}
+
+// decimal writes a number with the prefix of a thousand, a million or a billion.
+func decimal(n int, unit string) string {
+	v, prefixes := float64(n), []string{"", "k", "M", "G", "T"}
+	for v >= 1000 && len(prefixes) > 1 {
+		v, prefixes = v/1000, prefixes[1:]
+	}
+	text := fmt.Sprintf("%.3g", v)
+	if v >= 100 {
+		text = fmt.Sprintf("%.0f", v)
+	}
+	return strings.TrimSpace(text + " " + prefixes[0] + unit)
+}
+
+// Source returns the tensors of the file, under the names that they have there.
+func (m *ModelFile) Source() Source { return m.file }
+
+// Load loads the model. The model owns its memory, and the file can be closed.
+//
+// Weights are converted and packed piece by piece: at no time is there more in memory
+// than MemoryBytes and a few pieces. A model is loaded anew by every call.
+func (m *ModelFile) Load() (*lm.Model, error) {
+	if m.network == nil {
+		if err := m.prepare(); err != nil {
+			return nil, err
+		}
+	}
+	n := m.network
+	m.network = nil
+	f := filler{format: m.options.format, packed: !m.options.Unpacked, finite: m.options.Finite, progress: m.progress()}
+	if err := f.fill(n.tensors, m.pairs); err != nil {
+		return nil, err
+	}
+	if n.finish != nil {
+		if err := n.finish(); err != nil {
+			return nil, m.explain(err)
+		}
+	}
+	return n.model, nil
+}
+
+// progress returns what the filler calls with the bytes of each piece.
+func (m *ModelFile) progress() func(int) {
+	if m.options.Progress == nil {
+		return nil
+	}
+	read := 0
+	return func(n int) {
+		read += n
+		m.options.Progress(read, m.FileBytes)
+	}
+}
+
+// Close closes the file.
+func (m *ModelFile) Close() error { return m.file.Close() }
+
+// A network is what an architecture makes of a checkpoint: a model whose weights are
+// still to be loaded, and how.
+type network struct {
+	model   *lm.Model
+	tensors Source // mostly the file itself, or Sub or Without of it
+	loader  Loader
+
+	// finish, if not nil, is called when the weights are loaded.
+	finish func() error
+
+	begin, end []int // tokens
+}

@@ -1,0 +1,186 @@
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"unsafe"
+
+	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/tensor"
+)
+
+// pieceLen is about how many elements of a weight are converted at a time: what a core
+// has in its cache.
+const pieceLen = 1 << 17
+
+// A piece is some rows of a weight, or a whole parameter of another kind.
+type piece struct {
+	pair
+	from, to int // rows; both 0 for a whole
+}
+
+// A filler fills a model with weights in the form in which they will be used.
+type filler struct {
+	format   func(*Entry) tensor.DType // of weights
+	packed   bool
+	finite   bool
+	progress func(bytes int)
+	mu       sync.Mutex // of progress
+}
+
+// fill loads the parameters of pairs, on all cores. Weights are converted and packed
+// piece by piece, and the memory of the file is given back as soon as it was read. After
+// an error some parameters have been loaded and some not.
+func (f *filler) fill(src Source, pairs []pair) error {
+	var pieces []piece
+	for _, p := range pairs {
+		pieces = append(pieces, f.cut(p)...)
+	}
+	errs := make([]error, len(pieces))
+	par.Do(len(pieces), 1, par.Func(func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			errs[i] = f.fillPiece(pieces[i])
+		}
+	}))
+	for i, err := range errs {
+		if err != nil {
+			return fmt.Errorf("checkpoint: %s: tensor %s: %w", describe(src), short(pieces[i].name), err)
+		}
+	}
+	return nil
+}
+
+// cut allocates a weight and cuts it in pieces.
+func (f *filler) cut(p pair) []piece {
+	if !p.param.IsWeight() {
+		return []piece{{pair: p}}
+	}
+	p.param.Renew(f.format(p.entry), f.packed)
+	n, k := p.param.Dim(0), p.param.Dim(1)
+	step := max(pieceLen/max(k, 1)/tensor.PanelRows, 1) * tensor.PanelRows
+	var pieces []piece
+	for from := 0; from < n && k > 0; from += step {
+		pieces = append(pieces, piece{p, from, min(from+step, n)})
+	}
+	return pieces
+}
+
+func (f *filler) fillPiece(p piece) error {
+	from, n := 0, p.entry.n
+	if p.to > 0 {
+		k := p.param.Dim(1)
+		from, n = p.from*k, (p.to-p.from)*k
+	}
+	err := f.convert(p, from, n)
+	p.entry.release(from, n)
+	if f.progress != nil {
+		size, _ := byteSize(p.entry.dtype, n)
+		f.mu.Lock()
+		f.progress(size)
+		f.mu.Unlock()
+	}
+	return err
+}
+
+// convert loads n elements from the given one on.
+func (f *filler) convert(p piece, from, n int) error {
+	if p.to == 0 {
+		if err := p.entry.ReadFloat32s(p.param.Data(), 0); err != nil {
+			return err
+		}
+		return f.check(p.entry, from, p.param)
+	}
+	rows := p.to - p.from
+	if src, ok := p.entry.mapped(from, n, rows); ok {
+		var err error
+		fault := guard(func() {
+			if err = f.check(p.entry, from, src); err == nil {
+				p.param.SetRows(p.from, src)
+			}
+		})
+		return errors.Join(fault, err)
+	}
+	s := tensor.GetScratch()
+	defer tensor.PutScratch(s)
+	src := tensor.FromFloat32s(s.Take(n), rows, n/rows)
+	err := p.entry.ReadFloat32s(src.Data(), from)
+	if err == nil {
+		err = f.check(p.entry, from, src)
+	}
+	if err == nil {
+		p.param.SetRows(p.from, src)
+	}
+	return err
+}
+
+// mapped returns rows of an entry as a tensor in the memory of the file, if it holds
+// them as a tensor can. It may be used under guard only.
+func (e *Entry) mapped(from, n, rows int) (*tensor.Tensor, bool) {
+	if e.param != nil || e.strides != nil || e.dtype != F32 && e.dtype != BF16 {
+		return nil, false
+	}
+	raw, err := e.bytes()
+	if err != nil {
+		return nil, false
+	}
+	size := e.dtype.Bits() / 8
+	raw = raw[from*size : (from+n)*size]
+	if e.dtype == F32 {
+		v, ok := view[float32](raw)
+		if !ok {
+			return nil, false
+		}
+		return tensor.FromFloat32s(v, rows, n/rows), true
+	}
+	v, ok := view[uint16](raw)
+	if !ok {
+		return nil, false
+	}
+	return tensor.FromBFloat16s(v, rows, n/rows), true
+}
+
+// release gives back the memory of n elements that were read.
+func (e *Entry) release(from, n int) {
+	if e.param != nil || e.strides != nil || e.store.file == nil || e.store.file.unmap == nil {
+		return
+	}
+	raw, err := e.store.bytes()
+	if err != nil || !within(raw, e.store.file.data) {
+		return // a compressed storage, which is memory of its own
+	}
+	begin, _ := byteSize(e.dtype, from)
+	size, _ := byteSize(e.dtype, n)
+	releasePages(raw[e.offset+begin : e.offset+begin+size])
+}
+
+// check returns an error if values, which begin at the given element of e, have a NaN or
+// an infinity among them and none is wanted.
+func (f *filler) check(e *Entry, from int, values *tensor.Tensor) error {
+	if !f.finite || values.Len() == 0 {
+		return nil
+	}
+	if values.DType() == tensor.Float32 {
+		return checkFinite(e, from, values.Data())
+	}
+	s := tensor.GetScratch()
+	defer tensor.PutScratch(s)
+	row := s.Take(values.Dim(-1))
+	for i := range values.Dim(0) {
+		values.Row(row, i)
+		if err := checkFinite(e, from+i*len(row), row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// within reports whether part is a part of the memory of whole.
+func within(part, whole []byte) bool {
+	if len(part) == 0 || len(whole) == 0 {
+		return false
+	}
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(part)))
+	begin := uintptr(unsafe.Pointer(unsafe.SliceData(whole)))
+	return begin <= at && at < begin+uintptr(len(whole))
+}
