@@ -47,8 +47,11 @@ type Config struct {
 	OuterMixing  bool `json:"outer_mixing,omitempty"`
 	PostOrderFFN bool `json:"post_order_ffn,omitempty"`
 
-	// CacheLimit is the number of bytes that the spectra of the filters may take up in
-	// memory: see [nn.LongConv].
+	// CacheLimit is the number of bytes that the taps of all filters may take up in
+	// memory, and that the spectra of one convolution may (see [nn.LongConv]); 0 stands
+	// for 256 MiB, and a negative number keeps none. What does not fit is made anew in
+	// each call of Mix: filters of a million taps cost about as much to make as to apply.
+	// A stream keeps its taps in any case.
 	CacheLimit int `json:"-"`
 }
 

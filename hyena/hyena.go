@@ -132,17 +132,28 @@ func (m *Hyena) bank() *bank {
 // ones are needed, at least twice as long.
 const shortest = 1024
 
-// upTo returns the convolutions, for sequences of up to n positions.
+const defaultCacheLimit = 256 << 20
+
+// upTo returns the convolutions, for sequences of up to n positions. Those that are too
+// large to be kept are made for the caller only.
 func (b *bank) upTo(n int) []*nn.LongConv {
 	if c := b.convs.Load(); c != nil && (*c)[0].Taps() >= n {
 		return *c
+	}
+	taps := min(b.m.cfg.LMax, max(shortest, 1<<bits.Len(uint(n-1))))
+	limit := b.m.cfg.CacheLimit
+	if limit == 0 {
+		limit = defaultCacheLimit
+	}
+	if 4*taps*b.m.d.Len() > limit {
+		return b.m.convs(min(n, taps))
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if c := b.convs.Load(); c != nil && (*c)[0].Taps() >= n {
 		return *c
 	}
-	c := b.m.convs(min(b.m.cfg.LMax, max(shortest, 1<<bits.Len(uint(n-1)))))
+	c := b.m.convs(taps)
 	b.convs.Store(&c)
 	return c
 }
@@ -159,7 +170,7 @@ func (m *Hyena) convs(taps int) []*nn.LongConv {
 			part = everyNth(h, o, n)
 		}
 		list[o] = nn.NewLongConv(part)
-		list[o].CacheLimit = m.cfg.CacheLimit / n
+		list[o].CacheLimit = m.cfg.CacheLimit
 	}
 	return list
 }

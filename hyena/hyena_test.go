@@ -232,6 +232,21 @@ func TestHyenaBankGrows(t *testing.T) {
 	wantClose(t, "first positions", long.Slice(0, 10).Data, short.Data, 2e-6)
 }
 
+// Filters beyond the limit are not kept.
+func TestHyenaCacheLimit(t *testing.T) {
+	cfg := Config{DModel: 3, LMax: 5000, FilterOrder: 8, CacheLimit: 3 * 4 * 2048}
+	m := newHyena(t, cfg, 1)
+	src := randomSeq(newRand(1), 1, 3000, 3)
+	for _, n := range []int{3000, 2000} {
+		got := mix(m, src.Slice(0, n))
+		cfg.CacheLimit = 0
+		wantClose(t, "result", got.Data, mix(newHyena(t, cfg, 1), src.Slice(0, n)).Data, 1e-6)
+		if kept := m.bank().convs.Load() != nil; kept != (n == 2000) {
+			t.Errorf("%d positions: filters kept: %v", n, kept)
+		}
+	}
+}
+
 // Parameters may be changed in place, as loading and training do.
 func TestHyenaFollowsParameters(t *testing.T) {
 	m := newHyena(t, Config{DModel: 4, LMax: 50, FilterOrder: 8}, 1)

@@ -232,6 +232,47 @@ func TestLongConvTail(t *testing.T) {
 	}
 }
 
+// TestLongConvVeryLong convolves with a filter of few taps that are not zero, far apart,
+// whole and in pieces.
+func TestLongConvVeryLong(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes a second and half a gigabyte")
+	}
+	const n, dim = 1_000_002, 1
+	src, h := seededSeq(1, 1, n, dim), tensor.NewSeq(1, n, dim).Mat()
+	lags := map[int]float64{0: 0.5, 1: -1, 77: 0.25, 4095: 1, 131072: -0.75, 999_999: 2, 1_000_001: -1}
+	for lag, v := range lags {
+		h.Row(lag)[0] = float32(v)
+	}
+	check := func(name string, got tensor.Seq) {
+		worst := 0.0
+		for at := 0; at < got.Len; at += 1 + at%97 {
+			want := 0.0
+			for lag, v := range lags {
+				if lag <= at {
+					want += v * float64(src.Data[at-lag])
+				}
+			}
+			worst = max(worst, math.Abs(want-float64(got.Data[at])))
+		}
+		if !(worst <= 2e-5) { // the largest results are about 10
+			t.Errorf("%s: error %.3g", name, worst)
+		}
+	}
+	c := NewLongConv(h)
+	c.CacheLimit = -1
+	dst := tensor.NewSeq(1, n, dim)
+	c.Mix(dst, src)
+	check("whole", dst)
+	s := c.StreamUpTo(1, n)
+	for at, piece := 0, 1; at < 300_000; piece = piece*3%100_003 + 1 {
+		end := min(at+piece, n)
+		s.Mix(dst.Slice(at, end), src.Slice(at, end))
+		at = end
+	}
+	check("in pieces", dst.Slice(0, s.Len()))
+}
+
 // TestLongConvStreamInputs reads inputs back, before and after their rows are used again.
 func TestLongConvStreamInputs(t *testing.T) {
 	const taps, dim = 100, 3
