@@ -55,6 +55,7 @@ type MixerStream struct {
 	short   seqmix.Stream
 	long    []*nn.LongConvStream
 	scratch tensor.Scratch
+	each    [3]eachPart
 }
 
 // Len returns the number of positions so far.
@@ -96,6 +97,53 @@ func (s *MixerStream) Mix(dst, src tensor.Seq) {
 		s.scratch.Reset()
 		s.mixer.mix(dst.Slice(t, t+n), src.Slice(t, t+n), s.short, long, &s.scratch)
 		t += n
+	}
+}
+
+// togetherLen is how many positions of each stream are computed together at most. With more,
+// the products are efficient anyway.
+const togetherLen = blockRows / 8
+
+// MixEach computes the projections of all streams together: see [seqmix.MixEach].
+func (s *MixerStream) MixEach(dst, src tensor.Seq, streams []seqmix.Stream) {
+	const op = "monarch.MixerStream.MixEach"
+	tensor.CheckMix(op, dst, src, s.mixer.Dim())
+	for _, t := range streams {
+		checkLen(op, src, t.(*MixerStream).limit-t.(*MixerStream).Len())
+	}
+	if src.Len > togetherLen {
+		for i, t := range streams {
+			t.Mix(dst.Sequence(i), src.Sequence(i))
+		}
+		return
+	}
+	if src.Len == 0 {
+		return
+	}
+	for i := range s.each {
+		s.each[i] = eachPart{streams, i}
+	}
+	s.scratch.Reset()
+	s.mixer.mix(dst, src, &s.each[0], [2]mixable{&s.each[1], &s.each[2]}, &s.scratch)
+	s.each = [3]eachPart{}
+}
+
+// An eachPart is one part of each of several streams of one sequence: the short convolution,
+// or one of the long ones.
+type eachPart struct {
+	streams []seqmix.Stream
+	part    int
+}
+
+// Mix computes sequence i by the part of stream i.
+func (e *eachPart) Mix(dst, src tensor.Seq) {
+	for i, t := range e.streams {
+		t := t.(*MixerStream)
+		if e.part == 0 {
+			t.short.Mix(dst.Sequence(i), src.Sequence(i))
+		} else {
+			t.long[e.part-1].Mix(dst.Sequence(i), src.Sequence(i))
+		}
 	}
 }
 
