@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/seqmix/seqmix/monarch"
-	"github.com/seqmix/seqmix/tensor"
 )
 
 func naiveDFT(x []complex128, sign float64) []complex128 {
@@ -54,36 +53,4 @@ func numbers(z []complex128) []float64 {
 		v = append(v, real(c), imag(c))
 	}
 	return v
-}
-
-// The transform is a Monarch matrix only after a permutation of its input: without it,
-// the blocks whose rank should be one have full rank.
-func TestDFTNeedsPermutation(t *testing.T) {
-	const b = 4
-	m, err := monarch.DFT(b, b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	real := tensor.New(b*b, b*b) // the cosines
-	permuted := tensor.New(b*b, b*b)
-	for i := range b * b {
-		for j := range b * b {
-			v := m.Dense().Data()[2*(i*b*b+j)]
-			real.Data()[i*b*b+j] = v
-			permuted.Data()[i*b*b+j%b*b+j/b] = v
-		}
-	}
-	// A real part has twice the rank.
-	s := monarch.Shape{K: b, Q: 2 * b, P: b, L: b, S: b, R: 2 * b}
-	_, _, far, err := monarch.Project(real, s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _, near, err := monarch.Project(permuted, s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if near > 1e-5 || far < 1 {
-		t.Errorf("distances %g with the permutation and %g without", near, far)
-	}
 }

@@ -14,7 +14,7 @@
 //   - [DFT] and [InverseDFT] are the Fourier transforms.
 //   - [Matrix.Transpose], [Matrix.Adjoint], [Matrix.Conj], [Matrix.Inverse], [Product] and
 //     [Matrix.Dense] are the algebra.
-//   - [Project] finds the Monarch matrix that is nearest to a dense one.
+//   - [Project] and [ProjectComplex] find the Monarch matrix that is nearest to a dense one.
 //
 // [Matrix.Apply] multiplies rows, so that it mixes features; [Matrix.ApplyColumns] multiplies
 // columns, so that it mixes positions. Both are a matrix product for each block, and the

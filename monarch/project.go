@@ -2,6 +2,7 @@ package monarch
 
 import (
 	"fmt"
+	"iter"
 	"math"
 
 	"gonum.org/v1/gonum/mat"
@@ -38,21 +39,31 @@ func Project(dense *tensor.Tensor, s Shape) (w1, w2 *tensor.Tensor, distance flo
 		lost: make([]float64, s.K*s.L),
 	}
 	par.Do(s.K*s.L, 1, p)
-	lost := 0.0
-	for _, v := range p.lost {
-		lost += v
+	if distance, err = p.lost.distance(); err != nil {
+		return nil, nil, 0, err
 	}
-	if math.IsNaN(lost) {
-		return nil, nil, 0, fmt.Errorf("monarch: a block has no singular value decomposition")
-	}
-	return p.w1, p.w2, math.Sqrt(lost), nil
+	return p.w1, p.w2, distance, nil
 }
 
 type projection struct {
 	Shape
 	dense  []float32
 	w1, w2 *tensor.Tensor
-	lost   []float64 // squared distance of each block, NaN if its decomposition failed
+	lost   losses
+}
+
+// losses are the squared distances of all blocks, NaN where a decomposition failed.
+type losses []float64
+
+func (l losses) distance() (float64, error) {
+	sum := 0.0
+	for _, v := range l {
+		sum += v
+	}
+	if math.IsNaN(sum) {
+		return 0, fmt.Errorf("monarch: a block has no singular value decomposition")
+	}
+	return math.Sqrt(sum), nil
 }
 
 // Run projects blocks lo to hi-1, the one of k and l being k·L+l.
@@ -80,8 +91,7 @@ func (p *projection) block(k, l int) (lost float64) {
 	svd.VTo(&v)
 	values := svd.Values(nil)
 	rank := 0
-	// The first a ≥ k·Q with a mod L = l, and those after it.
-	for at := k*p.Q + mod(l-k*p.Q, p.L); at < (k+1)*p.Q; at += p.L {
+	for at := range p.places(k, l) {
 		if rank < len(values) {
 			p.store(k, l, at, math.Sqrt(values[rank]), u.ColView(rank), v.ColView(rank))
 		}
@@ -114,4 +124,12 @@ func finite(a *mat.Dense) bool {
 	return true
 }
 
-func mod(a, n int) int { return (a%n + n) % n }
+// places yields the elements between the factors in which blocks k and l meet: those with
+// a div Q = k and a mod L = l.
+func (s Shape) places(k, l int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		first := k*s.Q + ((l-k*s.Q)%s.L+s.L)%s.L
+		for at := first; at < (k+1)*s.Q && yield(at); at += s.L {
+		}
+	}
+}

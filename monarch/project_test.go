@@ -99,6 +99,112 @@ func distanceTo(t *testing.T, a, w1, w2 *tensor.Tensor) float64 {
 	return norm(d)
 }
 
+func TestProjectComplexRecovers(t *testing.T) {
+	for _, s := range append(shapes, monarch.SquareShape(12)) {
+		r := newRand(3)
+		a, b := randomize(r, tensor.New(s.K, s.Q, s.P, 2), 1), randomize(r, tensor.New(s.L, s.S, s.R, 2), 1)
+		m, err := monarch.NewComplex(a, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := m.Dense()
+		w1, w2, distance, err := monarch.ProjectComplex(want, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := monarch.NewComplex(w1, w2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantClose(t, fmt.Sprintf("%+v", s), got.Dense().Data(), want.Data(), 3e-6)
+		if size := norm(want.Data()); distance > 1e-6*size {
+			t.Errorf("%+v: distance %g of a matrix of size %g", s, distance, size)
+		}
+	}
+}
+
+// A real matrix has the same projection as a complex one, and equal singular values, as
+// those of orthogonal blocks, are told apart.
+func TestProjectComplexOfReal(t *testing.T) {
+	for _, s := range shapes {
+		a := randomize(newRand(4), tensor.New(s.Out(), s.In()), 1)
+		if s.K == 2 {
+			clear(a.Data())
+			for i := range min(s.Out(), s.In()) {
+				a.Data()[i*s.In()+i] = 1
+			}
+		}
+		z := tensor.New(s.Out(), s.In(), 2)
+		for i, v := range a.Data() {
+			z.Data()[2*i] = v
+		}
+		w1, w2, want, err := monarch.Project(a, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c1, c2, got, err := monarch.ProjectComplex(z, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if math.Abs(got-want) > 1e-6*norm(a.Data()) {
+			t.Errorf("%+v: distance %g, of the real matrix %g", s, got, want)
+		}
+		m, err := monarch.NewComplex(c1, c2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := m.Dense().Data()
+		for i, v := range z.Data() {
+			d[i] = v - d[i]
+		}
+		if e := math.Abs(norm(d) - got); e > 1e-6*norm(a.Data()) {
+			t.Errorf("%+v: distance %g, but ‖A-M‖ = %g", s, got, norm(d))
+		}
+		if real, err := monarch.New(w1, w2); err != nil || s.K == 2 {
+			continue // the nearest matrix is not unique
+		} else {
+			dense := m.Dense().Data()
+			for i, v := range real.Dense().Data() {
+				if math.Abs(float64(dense[2*i]-v)) > 1e-5 {
+					t.Fatalf("%+v: element %d is %g, of the real matrix %g", s, i, dense[2*i], v)
+				}
+			}
+		}
+	}
+}
+
+// The Fourier transform with its columns permuted is a Monarch matrix, and without not.
+func TestProjectDFT(t *testing.T) {
+	for _, d := range [][2]int{{4, 4}, {3, 5}, {6, 4}} {
+		i, j := d[0], d[1]
+		n := i * j
+		dft, err := monarch.DFT(i, j)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dense := dft.Dense()
+		permuted := tensor.New(n, n, 2)
+		for row := range n {
+			for col := range n {
+				to := (row*n + col%j*i + col/j) * 2
+				copy(permuted.Data()[to:to+2], dense.Data()[2*(row*n+col):])
+			}
+		}
+		s := monarch.Shape{K: j, Q: i, P: i, L: i, S: j, R: j}
+		_, _, near, err := monarch.ProjectComplex(permuted, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, far, err := monarch.ProjectComplex(dense, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if near > 1e-5 || far < 1 {
+			t.Errorf("%v: distances %g with the permutation and %g without", d, near, far)
+		}
+	}
+}
+
 func TestProjectErrors(t *testing.T) {
 	s := monarch.SquareShape(4)
 	nan := tensor.New(4, 4)
@@ -107,6 +213,7 @@ func TestProjectErrors(t *testing.T) {
 		"another size": func() error { _, _, _, err := monarch.Project(tensor.New(4, 5), s); return err },
 		"a vector":     func() error { _, _, _, err := monarch.Project(tensor.New(16), s); return err },
 		"no shape":     func() error { _, _, _, err := monarch.Project(tensor.New(4, 4), monarch.Shape{}); return err },
+		"real":         func() error { _, _, _, err := monarch.ProjectComplex(tensor.New(4, 4), s); return err },
 		"NaN":          func() error { _, _, _, err := monarch.Project(nan, s); return err },
 	} {
 		if f() == nil {
