@@ -127,7 +127,7 @@ func (m *Mamba2) borrow(batch int) *Mamba2Stream {
 }
 
 func (s *Mamba2Stream) giveBack() {
-	s.mixer, s.tables = nil, nil
+	s.mixer, s.tables, s.gated, s.block = nil, nil, mamba2Gate{}, ssdBlock{}
 	s.conv.w, s.conv.bias = nil, nil
 	mamba2Streams.Put(s)
 }

@@ -23,7 +23,8 @@ type Mamba2Stream struct {
 	scratch tensor.Scratch
 	block   ssdBlock
 	gated   mamba2Gate
-	starts  [1][]int
+	starts  [1][]int        // in the block, if packed
+	group   []seqmix.Stream // whose sequences these are, in MixEach
 }
 
 // begin makes s a stream at the beginning of its sequences, using its memory again.
@@ -63,6 +64,15 @@ func (s *Mamba2Stream) Mix(dst, src tensor.Seq) {
 	mixBlocks(s, dst, src, 0, nil)
 }
 
+// MixEach computes the next positions of several streams of one sequence each, see
+// [seqmix.MixEach].
+func (s *Mamba2Stream) MixEach(dst, src tensor.Seq, streams []seqmix.Stream) {
+	tensor.CheckMix("ssm.Mamba2Stream.MixEach", dst, src, s.mixer.Dim())
+	s.group = streams
+	mixBlocks(s, dst, src, 0, nil)
+	s.group = nil
+}
+
 // mixBlock computes one block, which begins at position t.
 func (s *Mamba2Stream) mixBlock(dst, src tensor.Seq, first, t int, starts []int) {
 	m, c := s.mixer, &s.mixer.cfg
@@ -70,26 +80,15 @@ func (s *Mamba2Stream) mixBlock(dst, src tensor.Seq, first, t int, starts []int)
 	s.scratch.Reset()
 	proj := tensor.MatOf(s.scratch.Take(rows*c.projWidth()), rows, c.projWidth())
 	m.inProj.ApplyMat(proj, gatherRows(src, &s.scratch))
-
-	s.starts[0] = relativeTo(t, starts, s.starts[0])
-	mlp, ssm, conv := c.mlpWidth(), c.DSSM, c.convWidth()
-	z, xbc := proj.Slice(2*mlp, 2*mlp+ssm), proj.Slice(2*mlp+ssm, 2*mlp+ssm+conv)
-	s.conv.run(convBlock{first: first, sequences: src.Batch, length: src.Len, x: xbc, starts: s.starts[0]})
-	s.block = ssdBlock{
-		headStates: &s.states, first: first, sequences: src.Batch, length: src.Len, initial: s.tables.initial,
-		x: xbc.Slice(0, ssm), b: xbc.Slice(ssm, ssm+c.keyWidth()), c: xbc.Slice(ssm+c.keyWidth(), conv),
-		ssdSteps: ssdSteps{
-			delta: proj.Slice(2*mlp+ssm+conv, c.projWidth()), deltaBias: m.dtBias.Data(),
-			softplus: true, limit: c.DTLimit, rates: s.tables.rates,
-		},
-		skip: skipOf(m.d, s.states.heads),
+	if s.group == nil {
+		s.starts[0] = relativeTo(t, starts, s.starts[0])
+		s.advance(proj, first, src.Batch, &s.scratch)
+	} else {
+		for i, other := range s.group[first : first+src.Batch] {
+			other.(*Mamba2Stream).advance(proj.SliceRows(i*src.Len, (i+1)*src.Len), 0, 1, &s.scratch)
+		}
 	}
-	if starts != nil {
-		s.block.starts = s.starts[:]
-	}
-	s.block.run(&s.scratch)
-
-	mixed := s.gate(proj, z)
+	mixed := s.gate(proj)
 	out := rowsOf(dst)
 	if out.Data == nil {
 		out = tensor.MatOf(s.scratch.Take(rows*dst.Dim), rows, dst.Dim)
@@ -98,14 +97,49 @@ func (s *Mamba2Stream) mixBlock(dst, src tensor.Seq, first, t int, starts []int)
 	scatterRows(dst, out)
 }
 
+// mamba2Parts are the parts of a row that the input projection makes.
+type mamba2Parts struct{ branch, z, xbc, x, b, c, delta tensor.Mat }
+
+func (c *Mamba2Config) split(proj tensor.Mat) mamba2Parts {
+	mlp, ssm, keys := 2*c.mlpWidth(), c.DSSM, c.keyWidth()
+	xbc := proj.Slice(mlp+ssm, mlp+ssm+c.convWidth())
+	return mamba2Parts{
+		branch: proj.Slice(0, mlp), z: proj.Slice(mlp, mlp+ssm), xbc: xbc,
+		x: xbc.Slice(0, ssm), b: xbc.Slice(ssm, ssm+keys), c: xbc.Slice(ssm+keys, ssm+2*keys),
+		delta: proj.Slice(mlp+ssm+c.convWidth(), proj.Cols),
+	}
+}
+
+// advance takes some sequences through the convolution and the states. The result
+// replaces x.
+func (s *Mamba2Stream) advance(proj tensor.Mat, first, sequences int, scratch *tensor.Scratch) {
+	m, p, length := s.mixer, s.mixer.cfg.split(proj), proj.Rows/sequences
+	s.conv.run(convBlock{first: first, sequences: sequences, length: length, x: p.xbc, starts: s.starts[0]})
+	s.block = ssdBlock{
+		headStates: &s.states, first: first, sequences: sequences, length: length, initial: s.tables.initial,
+		x: p.x, b: p.b, c: p.c,
+		ssdSteps: ssdSteps{
+			delta: p.delta, deltaBias: m.dtBias.Data(),
+			softplus: true, limit: m.cfg.DTLimit, rates: s.tables.rates,
+		},
+		skip: skipOf(m.d, s.states.heads),
+	}
+	if len(s.starts[0]) > 0 {
+		s.block.starts = s.starts[:]
+	}
+	s.block.run(scratch)
+	s.starts[0] = s.starts[0][:0]
+}
+
 // gate returns what the output projection is applied to.
-func (s *Mamba2Stream) gate(proj, z tensor.Mat) tensor.Mat {
-	y, c := s.block.x, &s.mixer.cfg
-	mixed := y
+func (s *Mamba2Stream) gate(proj tensor.Mat) tensor.Mat {
+	c := &s.mixer.cfg
+	p := c.split(proj)
+	mixed := p.x
 	if c.mlpWidth() > 0 {
 		mixed = tensor.MatOf(s.scratch.Take(proj.Rows*c.DInner), proj.Rows, c.DInner)
 	}
-	s.gated = mamba2Gate{mlp: c.mlpWidth(), norm: s.mixer.norm, mixed: mixed, proj: proj, y: y, z: z}
+	s.gated = mamba2Gate{mlp: c.mlpWidth(), norm: s.mixer.norm, mixed: mixed, branch: p.branch, y: p.x, z: p.z}
 	par.Do(proj.Rows, convGrain/c.DInner+1, &s.gated)
 	return mixed
 }
@@ -113,17 +147,18 @@ func (s *Mamba2Stream) gate(proj, z tensor.Mat) tensor.Mat {
 // mamba2Gate applies the gate and the norm to the output y of the states, and the
 // branch that passes by them.
 type mamba2Gate struct {
-	mlp               int // width of the branch
-	norm              *GatedRMSNorm
-	mixed, proj, y, z tensor.Mat
+	mlp                 int // width of the branch
+	norm                *GatedRMSNorm
+	mixed, branch, y, z tensor.Mat
 }
 
 // Run computes rows lo to hi-1.
 func (g *mamba2Gate) Run(lo, hi int) {
 	for i := lo; i < hi; i++ {
-		dst, proj := g.mixed.Row(i), g.proj.Row(i)
+		dst := g.mixed.Row(i)
 		if g.mlp > 0 {
-			kernel.SiLUMul(dst[:g.mlp], proj[:g.mlp], proj[g.mlp:2*g.mlp])
+			branch := g.branch.Row(i)
+			kernel.SiLUMul(dst[:g.mlp], branch[:g.mlp], branch[g.mlp:])
 		}
 		if g.norm != nil {
 			g.norm.row(dst[g.mlp:], g.y.Row(i), g.z.Row(i))

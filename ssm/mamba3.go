@@ -132,6 +132,6 @@ func (m *Mamba3) borrow(batch int) *Mamba3Stream {
 }
 
 func (s *Mamba3Stream) giveBack() {
-	s.mixer, s.block = nil, rotaryBlock{}
+	s.mixer, s.block, s.normed = nil, rotaryBlock{}, mamba3Norms{}
 	mamba3Streams.Put(s)
 }

@@ -18,7 +18,9 @@ type Mamba3Stream struct {
 
 	scratch tensor.Scratch
 	block   rotaryBlock
-	starts  [1][]int
+	normed  mamba3Norms
+	starts  [1][]int        // in the block, if packed
+	group   []seqmix.Stream // whose sequences these are, in MixEach
 }
 
 // begin makes s a stream at the beginning of its sequences, using its memory again.
@@ -47,40 +49,71 @@ func (s *Mamba3Stream) Mix(dst, src tensor.Seq) {
 	mixBlocks(s, dst, src, 0, nil)
 }
 
+// MixEach computes the next positions of several streams of one sequence each, see
+// [seqmix.MixEach].
+func (s *Mamba3Stream) MixEach(dst, src tensor.Seq, streams []seqmix.Stream) {
+	tensor.CheckMix("ssm.Mamba3Stream.MixEach", dst, src, s.mixer.Dim())
+	s.group = streams
+	mixBlocks(s, dst, src, 0, nil)
+	s.group = nil
+}
+
 // mixBlock computes one block, which begins at position t.
 func (s *Mamba3Stream) mixBlock(dst, src tensor.Seq, first, t int, starts []int) {
-	m, c := s.mixer, &s.mixer.cfg
-	rows, width := src.Batch*src.Len, c.projWidth()
+	m, width := s.mixer, s.mixer.cfg.projWidth()
+	rows := src.Batch * src.Len
 	s.scratch.Reset()
 	proj := tensor.MatOf(s.scratch.Take(rows*width), rows, width)
 	m.inProj.ApplyMat(proj, gatherRows(src, &s.scratch))
-
-	s.starts[0] = relativeTo(t, starts, s.starts[0])
-	at := 0
-	next := func(n int) tensor.Mat {
-		at += n
-		return proj.Slice(at-n, at)
+	s.normed = mamba3Norms{m, m.cfg.split(proj)}
+	par.Do(rows, convGrain/(2*m.cfg.keyWidth())+1, &s.normed)
+	if s.group == nil {
+		s.starts[0] = relativeTo(t, starts, s.starts[0])
+		s.advance(proj, first, src.Batch)
+	} else {
+		for i, other := range s.group[first : first+src.Batch] {
+			other.(*Mamba3Stream).advance(proj.SliceRows(i*src.Len, (i+1)*src.Len), 0, 1)
+		}
 	}
-	heads := s.states.heads
-	s.block = rotaryBlock{rotaryStates: &s.states, first: first, sequences: src.Batch, length: src.Len}
-	b := &s.block
-	b.z, b.x, b.b, b.c = next(c.DInner), next(c.DInner), next(c.keyWidth()), next(c.keyWidth())
-	b.out = b.x
-	b.delta, b.rate, b.trap, b.angles = next(heads), next(heads), next(heads), next(c.angles())
-	b.deltaBias, b.act, b.floor = m.dtBias.Data(), c.AActivation, c.AFloor
-	b.rotaryWeights = m.weights(b.z)
-	if starts != nil {
-		b.starts = s.starts[:]
-	}
-	par.Do(rows, convGrain/(2*c.keyWidth())+1, (*mamba3Norms)(s))
-	b.run()
-
 	out := rowsOf(dst)
 	if out.Data == nil {
 		out = tensor.MatOf(s.scratch.Take(rows*dst.Dim), rows, dst.Dim)
 	}
-	m.outProj.ApplyMat(out, b.out)
+	m.outProj.ApplyMat(out, s.normed.x)
 	scatterRows(dst, out)
+}
+
+// mamba3Parts are the parts of a row that the input projection makes.
+type mamba3Parts struct{ z, x, b, c, delta, rate, trap, angles tensor.Mat }
+
+func (c *Mamba3Config) split(proj tensor.Mat) mamba3Parts {
+	at, heads := 0, c.DInner/c.HeadDim
+	next := func(n int) tensor.Mat {
+		at += n
+		return proj.Slice(at-n, at)
+	}
+	return mamba3Parts{
+		z: next(c.DInner), x: next(c.DInner), b: next(c.keyWidth()), c: next(c.keyWidth()),
+		delta: next(heads), rate: next(heads), trap: next(heads), angles: next(c.angles()),
+	}
+}
+
+// advance takes some sequences through their states. The result replaces x.
+func (s *Mamba3Stream) advance(proj tensor.Mat, first, sequences int) {
+	m, p := s.mixer, s.mixer.cfg.split(proj)
+	s.block = rotaryBlock{
+		rotaryStates: &s.states, first: first, sequences: sequences, length: proj.Rows / sequences,
+		x: p.x, out: p.x, b: p.b, c: p.c, angles: p.angles,
+		rotarySteps: rotarySteps{
+			delta: p.delta, deltaBias: m.dtBias.Data(), rate: p.rate, floor: m.cfg.AFloor, act: m.cfg.AActivation, trap: p.trap,
+		},
+		rotaryWeights: m.weights(p.z),
+	}
+	if len(s.starts[0]) > 0 {
+		s.block.starts = s.starts[:]
+	}
+	s.block.run()
+	s.starts[0] = s.starts[0][:0]
 }
 
 // weights returns the parameters of the heads.
@@ -92,15 +125,17 @@ func (m *Mamba3) weights(z tensor.Mat) rotaryWeights {
 }
 
 // mamba3Norms normalises B and C of a block and makes speeds of the angles.
-type mamba3Norms Mamba3Stream
+type mamba3Norms struct {
+	mixer *Mamba3
+	mamba3Parts
+}
 
 // Run computes rows lo to hi-1.
 func (p *mamba3Norms) Run(lo, hi int) {
-	b, m := &p.block, p.mixer
-	n, eps := m.cfg.DState, m.cfg.NormEps
-	bWeight, cWeight := m.bNorm.Weight.Data(), m.cNorm.Weight.Data()
+	n, eps := p.mixer.cfg.DState, p.mixer.cfg.NormEps
+	bWeight, cWeight := p.mixer.bNorm.Weight.Data(), p.mixer.cNorm.Weight.Data()
 	for i := lo; i < hi; i++ {
-		keys, queries, angles := b.b.Row(i), b.c.Row(i), b.angles.Row(i)
+		keys, queries, angles := p.b.Row(i), p.c.Row(i), p.angles.Row(i)
 		for at := 0; at < len(keys); at += n {
 			kernel.RMSNorm(keys[at:at+n], keys[at:at+n], bWeight, eps)
 			kernel.RMSNorm(queries[at:at+n], queries[at:at+n], cWeight, eps)

@@ -33,6 +33,7 @@ type MambaStream struct {
 
 	scratch tensor.Scratch
 	block   mambaBlock
+	group   []seqmix.Stream // whose sequences these are, in MixEach
 }
 
 // mambaBlock is what is computed between two matrix products: the positions of one
@@ -99,6 +100,15 @@ func (s *MambaStream) run(dst, src tensor.Seq, first int, starts []int) {
 	mixBlocks(s, dst, src, first, starts)
 }
 
+// MixEach computes the next positions of several streams of one sequence each, see
+// [seqmix.MixEach].
+func (s *MambaStream) MixEach(dst, src tensor.Seq, streams []seqmix.Stream) {
+	tensor.CheckMix("ssm.MambaStream.MixEach", dst, src, s.mixer.Dim())
+	s.group = streams
+	s.run(dst, src, 0, nil)
+	s.group = nil
+}
+
 // mixBlock computes one block, which begins at position t.
 func (s *MambaStream) mixBlock(dst, src tensor.Seq, first, t int, starts []int) {
 	m := s.mixer
@@ -114,11 +124,11 @@ func (s *MambaStream) mixBlock(dst, src tensor.Seq, first, t int, starts []int) 
 		x: xz.Slice(0, e), z: xz.Slice(e, 2*e), bc: low.Slice(rank, rank+2*n), delta: delta,
 		starts: s.relative(starts, t),
 	}
-	s.conv.run(convBlock{first: first, sequences: src.Batch, length: src.Len, x: s.block.x, starts: s.block.starts})
+	s.convolve()
 	m.xProj.ApplyMat(low, s.block.x)
 	m.normalise(low)
 	tensor.MatMulT(delta, low.Slice(0, rank), m.dtProj.Weight)
-	par.Do(src.Batch*s.strips(), scanGrain/(src.Len*stripWidth)+1, (*mambaScan)(s))
+	s.scan()
 
 	out := rowsOf(dst)
 	if out.Data == nil {
@@ -126,6 +136,42 @@ func (s *MambaStream) mixBlock(dst, src tensor.Seq, first, t int, starts []int) 
 	}
 	m.outProj.ApplyMat(out, s.block.x)
 	scatterRows(dst, out)
+}
+
+// convolve convolves the block: each stream of a group the part that is its own.
+func (s *MambaStream) convolve() {
+	if s.group == nil {
+		b := &s.block
+		s.conv.run(convBlock{first: b.first, sequences: b.sequences, length: b.length, x: b.x, starts: b.starts})
+		return
+	}
+	for i, other := range s.group[s.block.first : s.block.first+s.block.sequences] {
+		other := other.(*MambaStream)
+		part := s.block.sequence(i)
+		other.conv.run(convBlock{sequences: 1, length: part.length, x: part.x})
+	}
+}
+
+// scan is convolve for what comes after it.
+func (s *MambaStream) scan() {
+	if s.group == nil {
+		par.Do(s.block.sequences*s.strips(), scanGrain/(s.block.length*stripWidth)+1, (*mambaScan)(s))
+		return
+	}
+	for i, other := range s.group[s.block.first : s.block.first+s.block.sequences] {
+		other := other.(*MambaStream)
+		// The receiver is one of the group: its own block is the whole.
+		whole := other.block
+		other.block = s.block.sequence(i)
+		par.Do(s.strips(), scanGrain/(s.block.length*stripWidth)+1, (*mambaScan)(other))
+		other.block = whole
+	}
+}
+
+// sequence returns sequence i of the block as one of its own.
+func (b *mambaBlock) sequence(i int) mambaBlock {
+	rows := func(m tensor.Mat) tensor.Mat { return m.SliceRows(i*b.length, (i+1)*b.length) }
+	return mambaBlock{sequences: 1, length: b.length, x: rows(b.x), z: rows(b.z), bc: rows(b.bc), delta: rows(b.delta)}
 }
 
 // relative returns the starts counted from position t.
