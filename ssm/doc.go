@@ -8,7 +8,10 @@
 //     recurrence in its middle on its own, with all options of the reference, for mixers
 //     that have other projections.
 //   - [Mamba2] is that of Mamba-2 (arXiv:2405.21060), whose states are matrices that decay
-//     as a whole.
+//     as a whole; [StateSpaceDual] is what it does between its projections.
+//   - [Mamba3] is that of Mamba-3 (arXiv:2603.15569): states that turn, a trapezoidal rule
+//     and, if wanted, several inputs and outputs of a state; [TrapezoidalScan] is what it
+//     does between its projections.
 //
 // Their steps, inputs and outputs depend on the input, so that they choose what to
 // remember. They take padded and packed sequences (MixPadded, MixPacked), and their
