@@ -15,31 +15,49 @@ type architecture struct {
 	build func(c *config, src Source) (*network, error)
 }
 
-// The architectures.
-var (
-	mambaOriginal = architecture{"Mamba", buildMambaOriginal}
-	mambaHF       = architecture{"Mamba", buildMambaHF}
-)
-
 // architectureOf finds out what a checkpoint is.
 func architectureOf(c *config, src Source) (architecture, error) {
 	kind := c.stringOr("", "model_type")
 	class := strings.Join(c.strings("architectures"), ", ")
+	layer := c.sub("ssm_cfg").stringOr("Mamba1", "layer")
 	if err := c.err(); err != nil {
 		return architecture{}, err
 	}
 	switch {
+	case kind == "mamba2", kind == "mamba" && c.has("n_groups"): // the latter is Codestral's
+		return architecture{"Mamba-2", buildMamba}, nil
 	case kind == "mamba":
-		return mambaHF, nil
-	case c.has("ssm_cfg") && kind == "":
-		return mambaOriginal, nil
+		return architecture{"Mamba", buildMamba}, nil
+	case kind == "falcon_mamba":
+		return architecture{"FalconMamba", buildMamba}, nil
+	case kind == "llama":
+		return architecture{"Llama", buildLlama}, nil
+	case kind == "mistral":
+		return architecture{"Mistral", buildLlama}, nil
+	case kind == "" && c.has("ssm_cfg") && layer == "Mamba1":
+		return architecture{"Mamba", buildMamba}, nil
+	case kind == "" && c.has("ssm_cfg") && layer == "Mamba2":
+		return architecture{"Mamba-2", buildMamba}, nil
+	case kind == "" && c.has("ssm_cfg") && layer == "Mamba3":
+		return architecture{"Mamba-3", buildMamba}, nil
 	}
-	what := fmt.Sprintf("model_type %q", kind)
-	if class != "" {
-		what += fmt.Sprintf(" and architectures %q", class)
+	return architecture{}, &FormatError{File: c.file, Reason: fmt.Sprintf("has %s, want one of %s", kindOf(c, kind, class), supported)}
+}
+
+// kindOf says what an unknown configuration says that it is.
+func kindOf(c *config, kind, class string) string {
+	switch {
+	case kind != "" && class != "":
+		return fmt.Sprintf("model_type %s and architectures %s", short(kind), short(class))
+	case kind != "":
+		return "model_type " + short(kind)
+	case class != "":
+		return "architectures " + short(class)
+	case c.has("ssm_cfg"):
+		return "ssm_cfg with layer " + short(c.sub("ssm_cfg").stringOr("", "layer"))
 	}
-	return architecture{}, &FormatError{File: c.file, Reason: fmt.Sprintf("has %s, want one of %s", what, supported)}
+	return "neither model_type nor ssm_cfg"
 }
 
 // supported lists the architectures, for messages.
-const supported = "Mamba, Mamba-2 and Mamba-3 (state-spaces), mamba, mamba2, falcon_mamba, jamba, llama, mistral"
+const supported = "mamba, mamba2, falcon_mamba, llama, mistral, or ssm_cfg with layer Mamba1, Mamba2 or Mamba3"

@@ -9,77 +9,152 @@ import (
 	"github.com/seqmix/seqmix/ssm"
 )
 
-// mambaNames are those of state-spaces/mamba and, but for the embedding, of Hugging Face.
-func mambaNames(embedding string) naming {
-	return naming{
-		embedding: "backbone." + embedding + ".", layers: "backbone.layers.", norm: "backbone.norm_f.", head: "lm_head.",
-		inside: []string{"0.norm.", "norm.", "0.mixer.", "mixer.", "1.norm.", "norm2.", "1.mixer.", "mlp."},
+// buildMamba reads the models of Mamba's family, as MambaLMHeadModel of state-spaces/mamba
+// saves them, and as Hugging Face does. The mixers are told apart by their tensors. There
+// may be MLPs, and attention in some of the layers.
+func buildMamba(c *config, src Source) (*network, error) {
+	if contains(src, "model.backbone.norm_f.weight") { // as Codestral came first
+		src = Sub(src, "model.")
 	}
-}
-
-// buildMambaOriginal reads what MambaLMHeadModel of state-spaces/mamba has saved: Mamba,
-// Mamba-2 and Mamba-3, with MLPs and with attention in some of the layers.
-func buildMambaOriginal(c *config, src Source) (*network, error) {
-	names := mambaNames("embedding")
-	if contains(src, "backbone.embeddings.weight") {
-		names = mambaNames("embeddings")
-	}
+	names := mambaNames(src)
 	m, err := names.newLM(c, src)
 	if err != nil {
 		return nil, err
 	}
-	layers := names.countLayers(c, src, "n_layer", "num_hidden_layers")
-	attention := c.ints("attn_layer_idx")
-	for i := range layers {
-		mixer, err := originalMixer(c, names.layer(src, i, "mixer."), slices.Contains(attention, i))
-		if err != nil {
-			return nil, fmt.Errorf("layer %d: %w", i, err)
-		}
-		block, err := mambaBlock(c, names.layer(src, i, ""), mixer)
+	c.oneOf("hidden_act", "silu", "swish")
+	mc := mambaConfig{
+		all: c, own: c.sub("ssm_cfg"), attention: c.sub("attn_cfg"), attentionLayers: c.ints("attn_layer_idx"),
+		eps: float32(c.floatOr(1e-5, "layer_norm_epsilon", "norm_eps")),
+	}
+	for i := range names.countLayers(c, src, "n_layer", "num_hidden_layers", "n_layers") {
+		block, err := mc.block(names.layer(src, i, ""), slices.Contains(mc.attentionLayers, i))
 		if err != nil {
 			return nil, fmt.Errorf("layer %d: %w", i, err)
 		}
 		m.Layers = append(m.Layers, block)
 	}
-	m.Norm = mambaNorm(c, m.Dim(), 1e-5)
+	m.Norm = mc.norm(m.Dim())
 	return names.network(m, src, c), nil
 }
 
-// originalMixer returns the mixer of a layer.
-func originalMixer(c *config, src Source, attention bool) (seqmix.Mixer, error) {
-	sc := c.sub("ssm_cfg")
-	layer := sc.stringOr("Mamba1", "layer")
-	switch {
-	case attention:
-		return mambaAttention(c.sub("attn_cfg"), src)
-	case layer == "Mamba1":
-		cfg, err := ssm.MambaConfigOf(shapes(src))
-		if err != nil {
-			return nil, err
-		}
-		return ssm.NewMamba(cfg)
-	case layer == "Mamba2":
-		cfg, err := ssm.Mamba2ConfigOf(shapes(src), sc.intOr(1, "ngroups"))
-		if err != nil {
-			return nil, err
-		}
-		cfg.DTLimit = limitOf(sc, "dt_limit")
-		cfg.NormBeforeGate = sc.boolOr(false, "norm_before_gate")
-		return ssm.NewMamba2(cfg)
-	case layer == "Mamba3":
-		cfg, err := ssm.Mamba3ConfigOf(shapes(src))
-		if err != nil {
-			return nil, err
-		}
-		cfg.AFloor = sc.floatOr(0, "A_floor")
-		return ssm.NewMamba3(cfg)
+// mambaNames returns the names of state-spaces/mamba, or those of Hugging Face.
+func mambaNames(src Source) naming {
+	embedding := "backbone.embedding."
+	if contains(src, "backbone.embeddings.weight") {
+		embedding = "backbone.embeddings."
 	}
-	sc.fail("layer", "is %s, want Mamba1, Mamba2 or Mamba3", short(layer))
-	return nil, c.err()
+	return naming{
+		embedding: embedding, layers: "backbone.layers.", norm: "backbone.norm_f.", head: "lm_head.",
+		inside: []string{"0.norm.", "norm.", "0.mixer.", "mixer.", "1.norm.", "norm2.", "1.mixer.", "mlp."},
+	}
 }
 
-// limitOf returns a range of step sizes.
-func limitOf(c *config, key string) (l ssm.Limit) {
+// A mambaConfig is what a configuration says of the layers.
+type mambaConfig struct {
+	all, own, attention *config
+	attentionLayers     []int
+	eps                 float32
+}
+
+// norm returns a norm between layers, which is an RMS norm in all models that were
+// published.
+func (mc *mambaConfig) norm(dim int) seqmix.Mixer {
+	if mc.all.boolOr(true, "rms_norm") || mc.all.has("model_type") {
+		return nn.NewRMSNorm(dim, mc.eps)
+	}
+	return nn.NewLayerNorm(dim, mc.eps)
+}
+
+// block puts a norm before the mixer of a layer, and an MLP after it if there is one.
+func (mc *mambaConfig) block(src Source, attends bool) (seqmix.Mixer, error) {
+	mixer, err := mc.mixer(Sub(src, "mixer."), attends)
+	if err != nil {
+		return nil, err
+	}
+	dim := mixer.Dim()
+	block := &seqmix.Residual{Norm: mc.norm(dim), Mixer: mixer}
+	if !contains(src, "mlp.fc2.weight") {
+		return block, nil
+	}
+	_, hidden, err := matrix(src, "mlp.fc2.weight")
+	if err != nil {
+		return nil, err
+	}
+	mlp, err := nn.NewGLU(nn.GLUConfig{Dim: dim, Hidden: hidden, Layout: nn.FC1FC2, Bias: contains(src, "mlp.fc2.bias")})
+	if err != nil {
+		return nil, err
+	}
+	return seqmix.Stack{block, &seqmix.Residual{Norm: mc.norm(dim), Mixer: mlp}}, nil
+}
+
+// mixer returns the mixer of a layer.
+func (mc *mambaConfig) mixer(src Source, attends bool) (seqmix.Mixer, error) {
+	aLog, _ := src.Lookup("A_log")
+	switch {
+	case attends:
+		return mc.attend(src)
+	case contains(src, "B_bias"):
+		return mc.mamba3(src)
+	case aLog != nil && len(aLog.shape) == 1:
+		return mc.mamba2(src)
+	}
+	return mc.mamba(src)
+}
+
+func (mc *mambaConfig) mamba(src Source) (seqmix.Mixer, error) {
+	cfg, err := ssm.MambaConfigOf(shapes(src))
+	if err != nil {
+		return nil, err
+	}
+	if mc.all.stringOr("", "model_type") == "falcon_mamba" {
+		cfg.InnerNorm, cfg.NormEps = ssm.PlainNorm, float32(mc.all.floatOr(1e-6, "mixer_rms_eps"))
+	}
+	return ssm.NewMamba(cfg)
+}
+
+// mamba2 returns a Mamba-2. Its norm is one for each group of heads, as in the code that
+// models are trained with. Hugging Face's own code has one for all, which gives other
+// numbers for a model like Codestral, of several groups.
+func (mc *mambaConfig) mamba2(src Source) (seqmix.Mixer, error) {
+	cfg, err := ssm.Mamba2ConfigOf(shapes(src), 1)
+	if err != nil {
+		return nil, err
+	}
+	groups := mc.all.intOr(0, "n_groups")
+	if groups = mc.own.intOr(groups, "ngroups"); groups == 0 {
+		groups = 1
+		if states := mc.own.intOr(mc.all.intOr(0, "state_size"), "d_state"); states > 0 {
+			groups = max(cfg.DState/states, 1)
+		}
+	}
+	if cfg, err = ssm.Mamba2ConfigOf(shapes(src), groups); err != nil {
+		return nil, err
+	}
+	cfg.DTLimit = mc.all.limit("time_step_limit")
+	if mc.own.has("dt_limit") {
+		cfg.DTLimit = mc.own.limit("dt_limit")
+	}
+	cfg.NormBeforeGate = mc.own.boolOr(false, "norm_before_gate")
+	cfg.NormEps = mc.eps
+	return ssm.NewMamba2(cfg)
+}
+
+func (mc *mambaConfig) mamba3(src Source) (seqmix.Mixer, error) {
+	cfg, err := ssm.Mamba3ConfigOf(shapes(src))
+	if err != nil {
+		return nil, err
+	}
+	cfg.AFloor = mc.own.floatOr(0, "A_floor")
+	if name := mc.own.stringOr("", "A_activation"); name != "" {
+		if err := cfg.AActivation.UnmarshalText([]byte(name)); err != nil {
+			mc.own.fail("A_activation", "is %s, want ht or softplus", short(name))
+		}
+	}
+	return ssm.NewMamba3(cfg)
+}
+
+// limit returns a range of step sizes.
+func (c *config) limit(key string) (l ssm.Limit) {
 	v, _ := c.look([]string{key})
 	list, ok := v.([]any)
 	switch {
@@ -93,64 +168,8 @@ func limitOf(c *config, key string) (l ssm.Limit) {
 	return ssm.Limit{Min: ends.floatOr(0, "0"), Max: ends.floatOr(0, "1")}
 }
 
-// mambaBlock puts a norm before a mixer, and an MLP after it if there is one.
-func mambaBlock(c *config, src Source, mixer seqmix.Mixer) (seqmix.Mixer, error) {
-	dim := mixer.Dim()
-	block := &seqmix.Residual{Norm: mambaNorm(c, dim, 1e-5), Mixer: mixer}
-	if !contains(src, "mlp.fc2.weight") {
-		return block, nil
-	}
-	_, hidden, err := matrix(src, "mlp.fc2.weight")
-	if err != nil {
-		return nil, err
-	}
-	mlp, err := nn.NewGLU(nn.GLUConfig{Dim: dim, Hidden: hidden, Layout: nn.FC1FC2, Bias: contains(src, "mlp.fc2.bias")})
-	if err != nil {
-		return nil, err
-	}
-	return seqmix.Stack{block, &seqmix.Residual{Norm: mambaNorm(c, dim, 1e-5), Mixer: mlp}}, nil
-}
-
-// mambaNorm returns the norm of a configuration, which is an RMS norm in all that are
-// published.
-func mambaNorm(c *config, dim int, eps float64) seqmix.Mixer {
-	if c.boolOr(true, "rms_norm") {
-		return nn.NewRMSNorm(dim, float32(eps))
-	}
-	return nn.NewLayerNorm(dim, float32(eps))
-}
-
-// mambaAttention returns an attention layer among others of Mamba.
-func mambaAttention(c *config, src Source) (seqmix.Mixer, error) {
-	c.fail("", "describes attention layers, which are not supported")
-	return nil, c.err()
-}
-
-// buildMambaHF reads the layout of Hugging Face: Mamba and FalconMamba.
-func buildMambaHF(c *config, src Source) (*network, error) {
-	names := mambaNames("embeddings")
-	m, err := names.newLM(c, src)
-	if err != nil {
-		return nil, err
-	}
-	eps := c.floatOr(1e-5, "layer_norm_epsilon")
-	c.oneOf("hidden_act", "silu", "swish")
-	falcon := c.stringOr("", "model_type") == "falcon_mamba"
-	layers := names.countLayers(c, src, "num_hidden_layers", "n_layer")
-	for i := range layers {
-		cfg, err := ssm.MambaConfigOf(shapes(names.layer(src, i, "mixer.")))
-		if err != nil {
-			return nil, fmt.Errorf("layer %d: %w", i, err)
-		}
-		if falcon {
-			cfg.InnerNorm, cfg.NormEps = ssm.PlainNorm, float32(c.floatOr(1e-6, "mixer_rms_eps"))
-		}
-		mixer, err := ssm.NewMamba(cfg)
-		if err != nil {
-			return nil, fmt.Errorf("layer %d: %w", i, err)
-		}
-		m.Layers = append(m.Layers, &seqmix.Residual{Norm: nn.NewRMSNorm(m.Dim(), float32(eps)), Mixer: mixer})
-	}
-	m.Norm = nn.NewRMSNorm(m.Dim(), float32(eps))
-	return names.network(m, src, c), nil
+// attend returns an attention layer among others of Mamba.
+func (mc *mambaConfig) attend(src Source) (seqmix.Mixer, error) {
+	mc.attention.fail("num_heads", "describes attention layers, which are not supported")
+	return nil, mc.all.err()
 }

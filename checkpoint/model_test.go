@@ -17,6 +17,13 @@ var goldenModels = []struct{ family, path, name string }{
 	{"ssm", "lm-mamba1-orig", "lm_mamba1"},
 	{"ssm", "lm-mamba1-hf", "lm_mamba1"},
 	{"ssm", "lm-mamba1-hf-bf16-sharded", "lm_mamba1_bf16"},
+	{"ssm", "lm-mamba2-orig", "lm_mamba2"},
+	{"ssm", "lm-mamba2-hf", "lm_mamba2"},
+	{"ssm", "lm-mamba2-orig-f16-groups", "lm_mamba2_f16"},
+	{"mamba3", "lm-mamba3-siso", "lm_mamba3"},
+	{"mamba3", "lm-mamba3-siso/pytorch_model.bin", "lm_mamba3"},
+	{"attention", "lm-llama", "lm_llama"},
+	{"attention", "lm-mistral", "lm_mistral"},
 }
 
 // goldenCase returns a case, or skips the test.

@@ -68,11 +68,19 @@ func matrix(src Source, name string) (rows, cols int, err error) {
 	e, ok := src.Lookup(name)
 	switch {
 	case !ok:
-		return 0, 0, &LoadError{Source: describe(src), Missing: []string{name}}
+		return 0, 0, &LoadError{Source: describe(src), Missing: []string{fullName(src, name)}}
 	case len(e.shape) != 2 || e.n == 0:
-		return 0, 0, &LoadError{Source: describe(src), Misshapen: []Mismatch{{name, fmt.Sprintf("%v, want a matrix", e.shape)}}}
+		return 0, 0, &LoadError{Source: describe(src), Misshapen: []Mismatch{{fullName(src, name), fmt.Sprintf("%v, want a matrix", e.shape)}}}
 	}
 	return e.shape[0], e.shape[1], nil
+}
+
+// fullName returns the name in the file of a tensor of a part of it.
+func fullName(src Source, name string) string {
+	if s, ok := src.(*sub); ok {
+		return fullName(s.src, s.prefix+name)
+	}
+	return name
 }
 
 // countLayers returns the number of layers that have tensors. It is an error if the
