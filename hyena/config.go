@@ -20,7 +20,7 @@ type Config struct {
 
 	// Activation is applied before the last projection. Identity is the default, also
 	// called "id" in JSON.
-	Activation Activation `json:"activation,omitempty"`
+	Activation Activation `json:"activation,omitzero"`
 
 	// Layout says in which order the channels of the filters of several orders lie, and
 	// Gates which chunks of the projection are which gates. Published code differs.

@@ -326,13 +326,23 @@ func (s *ModalStream) Mix(dst, src tensor.Seq) {
 	s.dst, s.src = tensor.Seq{}, tensor.Seq{}
 }
 
+// modalRows is how many positions all channels are taken through before the next: so few
+// that what lies between two blocks of channels of the first position is still at hand
+// after the last.
+const modalRows = 64
+
 // Run filters blocks lo to hi-1 of channels, those of sequence 0 first. Mix calls it.
 func (s *ModalStream) Run(lo, hi int) {
 	n, size := s.filter.Blocks(), s.filter.StateLen()
-	for i := lo; i < hi; i++ {
-		b := i / n
-		dst, src := s.dst.Data[b*s.dst.Stride:], s.src.Data[b*s.src.Stride:]
-		s.filter.Filter(dst, s.dst.Dim, src, s.src.Dim, s.src.Len, s.states[b*size:(b+1)*size], i%n, i%n+1)
+	for lo < hi {
+		b, first := lo/n, lo%n
+		last := min(first+hi-lo, n)
+		states := s.states[b*size : (b+1)*size]
+		for t := 0; t < s.src.Len; t += modalRows {
+			dst, src := s.dst.Data[b*s.dst.Stride+t*s.dst.Dim:], s.src.Data[b*s.src.Stride+t*s.src.Dim:]
+			s.filter.Filter(dst, s.dst.Dim, src, s.src.Dim, min(modalRows, s.src.Len-t), states, first, last)
+		}
+		lo += last - first
 	}
 }
 
