@@ -232,7 +232,11 @@ func checkKernel(t *testing.T, m ltiMixer, n int, past, future func(channel int)
 func TestS4DLong(t *testing.T) {
 	m := newS4D(t, ssm.S4DConfig{DModel: 3, DState: 16}, 2)
 	cputest.ForEachTier(t, func(t *testing.T) {
-		for _, n := range []int{1000, 2100} {
+		lengths := []int{1000, 2100}
+		if testing.Short() {
+			lengths = lengths[:1]
+		}
+		for _, n := range lengths {
 			checkLTI(t, m, n, func(ch int) []float64 { return naiveS4D(t, m, 0, ch, n) }, nil, 5e-6)
 		}
 	})

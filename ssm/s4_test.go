@@ -30,6 +30,14 @@ var s4Configs = map[string]ssm.S4Config{
 	"any, fourier":             {DModel: 4, DState: 16, Init: ssm.InitFourier},
 }
 
+// small leaves out what takes long where the machine is emulated.
+func small(t *testing.T, states, channels int) {
+	t.Helper()
+	if testing.Short() && (states > 32 || channels > 100) {
+		t.Skip("a large mixer")
+	}
+}
+
 func newS4(t testing.TB, cfg ssm.S4Config, seed uint64) *ssm.S4 {
 	t.Helper()
 	m, err := ssm.NewS4(cfg)
@@ -221,6 +229,7 @@ func TestS4AgainstDefinition(t *testing.T) {
 	for name, cfg := range s4Configs {
 		t.Run(name, func(t *testing.T) {
 			m := newS4(t, cfg, 1)
+			small(t, m.Config().DState, m.Dim())
 			checkS4(t, name, m)
 		})
 	}
@@ -256,6 +265,7 @@ func TestS4KernelLength(t *testing.T) {
 	for name, cfg := range s4Configs {
 		t.Run(name, func(t *testing.T) {
 			m := newS4(t, cfg, 3)
+			small(t, m.Config().DState, m.Dim())
 			src := randomSeq(newRand(3), 1, 60, m.Dim())
 			want := mix(m, src)
 			c, err := m.C()
@@ -317,6 +327,7 @@ func TestS4State(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			m := newS4(t, cfg, 5)
+			small(t, m.Config().DState, m.Dim())
 			n := m.Config().DState / 2
 			src := randomSeq(newRand(5), 2, 25, m.Dim())
 			s := newStream[*ssm.LTIStream](t, m, 2)

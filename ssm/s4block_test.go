@@ -193,6 +193,7 @@ func TestGatedS4(t *testing.T) {
 	for name, cfg := range gatedS4s {
 		t.Run(name, func(t *testing.T) {
 			m := newGatedS4(t, cfg, 1)
+			small(t, 0, m.Config().DInner)
 			for _, length := range []int{1, 2, 40, 300} {
 				src := randomSeq(newRand(uint64(length)), 2, length, m.Dim())
 				var want []float64
