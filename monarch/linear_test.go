@@ -95,6 +95,8 @@ func TestLinear(t *testing.T) {
 			what := fmt.Sprintf("%s %+v", kind, cfg)
 			want := denseLinear(l, cfg)
 			wantClose(t, what+": matrix", l.Matrix().Dense().Data(), want, 2e-6)
+			back := l.Matrix().Transpose().Dense()
+			wantClose(t, what+": transpose", transposed(tensor.MatOf(back.Data(), cfg.In, cfg.Out)).Data, want, 2e-6)
 			x := randomMat(newRand(3), 6, cfg.In)
 			src, dst := tensor.SeqOf(x.Data, 2, 3, cfg.In), tensor.NewSeq(2, 3, cfg.Out)
 			l.Apply(dst, src)

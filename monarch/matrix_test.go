@@ -129,6 +129,39 @@ func TestMatrixAgainstDefinition(t *testing.T) {
 	})
 }
 
+// pattern is a tensor of small numbers that are exact in binary.
+func pattern(seed int, shape ...int) *tensor.Tensor {
+	t := tensor.New(shape...)
+	for i := range t.Data() {
+		t.Data()[i] = float32((7*i+5*seed+3)%13-6) / 8
+	}
+	return t
+}
+
+// Products computed by hand.
+func TestKnownProducts(t *testing.T) {
+	for _, c := range []struct {
+		w1, w2 *tensor.Tensor
+		x, y   []float32
+	}{
+		{pattern(1, 2, 2, 2), pattern(2, 2, 2, 2), []float32{1, 2, 3, 4}, []float32{0.625, 0.703125, 0.59375, 0.828125}},
+		{
+			pattern(1, 2, 4, 3), pattern(2, 4, 2, 2), []float32{1, -1, 2, 0.5, -2, 3},
+			[]float32{-1.4140625, 1.6015625, -1.65625, 1.40625, -1.515625, 1.734375, -1.59375, 1.296875},
+		},
+	} {
+		m, err := monarch.New(c.w1, c.w2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		y := make([]float32, len(c.y))
+		m.Apply(tensor.MatOf(y, 1, len(y)), tensor.MatOf(c.x, 1, len(c.x)))
+		if !slices.Equal(y, c.y) {
+			t.Errorf("%v, want %v", y, c.y)
+		}
+	}
+}
+
 // The bits of a product do not depend on the number of vectors or of cores.
 func TestMatrixDeterminism(t *testing.T) {
 	for _, s := range shapes {
