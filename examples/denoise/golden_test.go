@@ -93,6 +93,16 @@ func (g golden) check(name string, got []float32) {
 	}
 }
 
+// TestPublishedSizes compares with the known numbers of parameters.
+func TestPublishedSizes(t *testing.T) {
+	want := map[string]int{"mamba": 441601, "mamba2": 427945, "s4": 450961, "mha": 442945, "pruned-e8-200k": 200513, "pruned-e6-1m": 997302}
+	eachNetwork(t, func(t *testing.T, name string, n *network) {
+		if n.parameters != want[name] {
+			t.Errorf("%d parameters, want %d", n.parameters, want[name])
+		}
+	})
+}
+
 // TestGoldenClips compares the clean clips.
 func TestGoldenClips(t *testing.T) {
 	input := openGolden(t, "input")

@@ -66,7 +66,9 @@ func buildNetwork(src checkpoint.Source, cfg config) (*network, error) {
 	}
 	seqmix.Pack(n.bottleneck)
 	for _, p := range b.params {
-		n.parameters += p.tensor.Len()
+		if len(p.tensor.Shape()) > 0 { // a scalar is a setting: the length that an S4 was trained for
+			n.parameters += p.tensor.Len()
+		}
 	}
 	return n, nil
 }

@@ -55,7 +55,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&o.in, "in", "", "noisy speech: a WAV `file`, one channel, 16 kHz")
 	fs.StringVar(&o.out, "out", "", "`file` for the clean speech")
 	fs.StringVar(&o.ref, "ref", "", "`file` with the true clean speech, to measure with")
-	fs.Float64Var(&o.level, "level", 0, "loudness of the speech, as the standard deviation of the samples; 0 measures the\nwhole clip first, as published figures do; who cannot wait for it takes 0.1")
+	fs.Float64Var(&o.level, "level", 0, "loudness of the speech, as the standard deviation of the samples; 0 measures the\nwhole clip first, as published figures do; 0.1 suits live speech")
 	fs.IntVar(&o.chunk, "chunk", 0, "samples that are handed over at a time; 0 is one hop of the network")
 	fs.IntVar(&o.threads, "threads", 1, "threads to use; these networks are too small to gain from a second")
 	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {

@@ -95,10 +95,10 @@ func sampleDecoder(format []byte) (decode func([]byte) float32, size int, err er
 		tag = le.Uint16(format[24:])
 	}
 	if channels := le.Uint16(format[2:]); channels != 1 {
-		return nil, 0, fmt.Errorf("%d channels, want 1 (as of ffmpeg -i FILE -ac 1 OUT.wav)", channels)
+		return nil, 0, fmt.Errorf("%d channels, want 1 (ffmpeg -i FILE -ac 1 OUT.wav makes them one)", channels)
 	}
 	if rate := le.Uint32(format[4:]); rate != sampleRate {
-		return nil, 0, fmt.Errorf("%d samples per second, want %d (as of ffmpeg -i FILE -ar %d OUT.wav)", rate, sampleRate, sampleRate)
+		return nil, 0, fmt.Errorf("%d samples per second, want %d (ffmpeg -i FILE -ar %d OUT.wav converts)", rate, sampleRate, sampleRate)
 	}
 	switch {
 	case tag == tagPCM && bits == 16:
