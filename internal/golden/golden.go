@@ -50,9 +50,9 @@ type Outcome struct {
 func Run(c *goldentest.Case) []Outcome {
 	forward := slices.Concat(c.Names("out."), c.Names("state."))
 	grads := c.Names("grad.")
-	f := computationOf(c)
+	op, f := computationOf(c)
 	if f == nil {
-		return outcomes(c, forward, grads, func(o *Outcome, _ []string) { o.Skipped = "no computation for it" })
+		return outcomes(c, forward, grads, func(o *Outcome, _ []string) { o.Skipped = "no computation of " + op + " yet" })
 	}
 	got, err := compute(f, c)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -65,15 +65,16 @@ func Run(c *goldentest.Case) []Outcome {
 	})
 }
 
-func computationOf(c *goldentest.Case) computation {
-	op := c.Op()
+// computationOf returns what a case asks for, and the computation of it, if there is one.
+func computationOf(c *goldentest.Case) (op string, f computation) {
+	op = c.Op()
 	if op == "" {
 		op, _, _ = strings.Cut(c.Name, "_")
 	}
 	if f := computations[c.Family+"/"+op]; f != nil {
-		return f
+		return op, f
 	}
-	return computations[op]
+	return op, computations[op]
 }
 
 // outcomes makes the outcomes of a case and fills each in with f.
