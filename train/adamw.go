@@ -142,3 +142,14 @@ func (u *adamUpdate) Run(lo, hi int) {
 }
 
 func sqrt(x float32) float32 { return float32(math.Sqrt(float64(x))) }
+
+// Moments returns the averages m of the gradients of p and v of their squares, which must
+// not be changed, or nil if p is not a parameter of a.
+func (a *AdamW) Moments(p *tensor.Tensor) (m, v []float32) {
+	for _, q := range a.params {
+		if q.p == p {
+			return q.m, q.v
+		}
+	}
+	return nil, nil
+}

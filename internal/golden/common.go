@@ -1,7 +1,6 @@
 package golden
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -31,22 +30,7 @@ var _ = register(map[string]computation{
 	"linear":              linear,
 	"embedding_tied":      embeddingTied,
 	"inverse_softplus":    inverseSoftplus,
-
-	"cross_entropy":  unsupported("losses"),
-	"mse":            unsupported("losses"),
-	"adamw":          unsupported("optimizers"),
-	"adamw_train":    unsupported("optimizers"),
-	"clip_grad_norm": unsupported("clipping of gradients"),
-	"cosine":         unsupported("schedules"),
-	"warmup_cosine":  unsupported("schedules"),
 })
-
-// unsupported is the computation of what comes with training.
-func unsupported(what string) computation {
-	return func(*goldentest.Case) (results, error) {
-		return nil, fmt.Errorf("%s come with training: %w", what, errors.ErrUnsupported)
-	}
-}
 
 // rmsNormOf returns a norm with the weight of the case, or without one. StripedHyena
 // calls the weight scale, and says by the field flash where ε is.
