@@ -105,7 +105,7 @@ func newRotaryHead(k *rotaryBlock, s *tensor.Scratch) rotaryHead {
 		cos: s.Take(t * k.table()), sin: s.Take(t * k.table()),
 		keys: s.Take((t + 1) * k.rank * k.n), queries: s.Take(t * k.rank * k.n), packed: s.Take(kernel.KeysLen(t*k.rank, k.n)),
 		values: s.Take((t + 1) * k.p), v: s.Take(t * k.rank * width), y: s.Take(t * k.rank * width),
-		gate: s.Take(2 * k.p), keep: s.Take(width), dots: s.Take(2 * k.rank),
+		gate: s.Take(k.p), keep: s.Take(width), dots: s.Take(2 * k.rank),
 	}
 	h.ranked = h.values
 	if k.mimoX != nil {
