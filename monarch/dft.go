@@ -30,10 +30,10 @@ func DFT(d ...int) (*Matrix, error) { return fourier(-1, 1, d) }
 func InverseDFT(d ...int) (*Matrix, error) {
 	n := 1
 	for _, f := range d {
-		n *= max(f, 1)
-		if n > maxSize {
-			break
+		if f < 1 || n > maxSize/f {
+			break // an error, below
 		}
+		n *= f
 	}
 	return fourier(1, 1/float64(n), d)
 }
@@ -42,7 +42,7 @@ func InverseDFT(d ...int) (*Matrix, error) {
 func fourier(sign, scale float64, d []int) (*Matrix, error) {
 	n := 1
 	for _, f := range d {
-		if f < 1 || f > maxSize || n*f > maxSize {
+		if f < 1 || n > maxSize/f {
 			return nil, fmt.Errorf("monarch: a Fourier transform of the factors %v", d)
 		}
 		n *= f

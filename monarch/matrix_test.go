@@ -138,7 +138,7 @@ func pattern(seed int, shape ...int) *tensor.Tensor {
 	return t
 }
 
-// Products computed by hand.
+// Products small enough to compute by hand.
 func TestKnownProducts(t *testing.T) {
 	for _, c := range []struct {
 		w1, w2 *tensor.Tensor

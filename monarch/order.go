@@ -45,9 +45,10 @@ func digits(factors []*tensor.Tensor) (in, out []int, err error) {
 			return nil, nil, fmt.Errorf("monarch: factor %d is %v", i, w)
 		}
 		in, out = append(in, w.Dim(-1)), append(out, w.Dim(-2))
-		if n, m = n*in[i], m*out[i]; n > maxSize || m > maxSize {
+		if n > maxSize/in[i] || m > maxSize/out[i] {
 			return nil, nil, fmt.Errorf("monarch: vectors of more than %d elements", maxSize)
 		}
+		n, m = n*in[i], m*out[i]
 	}
 	if len(factors) == 0 {
 		return nil, nil, fmt.Errorf("monarch: a matrix without factors")

@@ -49,14 +49,14 @@ func (s Shape) validate() error {
 			return fmt.Errorf("monarch: shape %+v: sizes are from 1 to %d", s, maxSize)
 		}
 	}
+	if s.K > maxSize/s.P || s.L > maxSize/s.S || s.K > maxSize/s.Q || s.L > maxSize/s.R {
+		return fmt.Errorf("monarch: shape %+v: more than %d elements", s, maxSize)
+	}
 	if s.K*s.Q != s.L*s.R {
 		return fmt.Errorf("monarch: W1 makes %d·%d elements, W2 reads %d·%d", s.K, s.Q, s.L, s.R)
-	}
-	if s.In() > maxSize || s.Out() > maxSize || s.K*s.Q > maxSize {
-		return fmt.Errorf("monarch: shape %+v: more than %d elements", s, maxSize)
 	}
 	return nil
 }
 
-// maxSize bounds the length of vectors, so that products of two sizes are ints.
+// maxSize bounds the length of vectors.
 const maxSize = 1 << 24
