@@ -113,6 +113,7 @@ func (a *AdamW) Step(grads seqmix.Grads, lr float64) {
 type adamUpdate struct {
 	p, m, v, g     []float32
 	beta1, beta2   float32
+	new1, new2     float32 // 1-β₁, 1-β₂
 	keep           float32 // 1 - lr·decay
 	rate, root, ep float32
 }
@@ -123,6 +124,7 @@ func (a *AdamW) update(q *adamParam, lr float64) *adamUpdate {
 	return &adamUpdate{
 		p: q.p.Data(), m: q.m, v: q.v,
 		beta1: float32(a.cfg.Beta1), beta2: float32(a.cfg.Beta2),
+		new1: float32(1 - a.cfg.Beta1), new2: float32(1 - a.cfg.Beta2),
 		keep: float32(1 - lr*q.decay),
 		rate: float32(lr / (1 - math.Pow(a.cfg.Beta1, t))),
 		root: float32(1 / math.Sqrt(1-math.Pow(a.cfg.Beta2, t))),
@@ -134,8 +136,8 @@ func (a *AdamW) update(q *adamParam, lr float64) *adamUpdate {
 func (u *adamUpdate) Run(lo, hi int) {
 	m, v, g, p := u.m[lo:hi], u.v[lo:hi], u.g[lo:hi], u.p[lo:hi]
 	for i, gi := range g {
-		mi := u.beta1*m[i] + (1-u.beta1)*gi
-		vi := u.beta2*v[i] + (1-u.beta2)*gi*gi
+		mi := u.beta1*m[i] + u.new1*gi
+		vi := u.beta2*v[i] + u.new2*gi*gi
 		m[i], v[i] = mi, vi
 		p[i] = p[i]*u.keep - u.rate*mi/(sqrt(vi)*u.root+u.ep)
 	}
