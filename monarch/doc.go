@@ -44,9 +44,11 @@
 //   - [PolynomialMixer] is a causal Monarch convolution in learned bases of polynomials.
 //   - [Convolution] is the operation behind that, M0⁻¹(M1·k ⊙ M2·u), also with Fourier
 //     transforms, with Chebyshev polynomials and in several variables.
+//   - [Layer] is the layer that the Monarch Mixer paper lists, with learned matrices for positions
+//     and channels.
 //
-// The second and the third are this library's own: the papers say that such matrices exist, and
-// no public checkpoint has them.
+// CausalMixer and PolynomialMixer are this library's own: the paper says that such matrices
+// exist. Of all of these only Mixer is in public checkpoints.
 //
 // # Numbers
 //
