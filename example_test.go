@@ -136,28 +136,6 @@ func ExampleStream_save() {
 	// damaged: true
 }
 
-// One mixer is grafted in the place of another: everything around it stays.
-func ExampleStack_graft() {
-	r := rand.New(rand.NewPCG(1, 2))
-	block := newBlock(r, 8)
-	model := seqmix.Stack{newBlock(r, 8), block, newBlock(r, 8)}
-
-	mlp, err := nn.NewMLP(nn.MLPConfig{Dim: 8, Hidden: 16, Activation: nn.GELU})
-	if err != nil {
-		panic(err)
-	}
-	mlp.Init(r)
-	block.Mixer = mlp
-
-	for name, p := range model[1].Params() {
-		fmt.Println(name, p)
-	}
-	// Output:
-	// norm.weight float32[8]
-	// mixer.fc1.weight float32[16 8]
-	// mixer.fc2.weight float32[8 16]
-}
-
 // A residual block adds what the mixer makes of the normalised input to the input.
 func ExampleResidual() {
 	half := nn.NewLinear(2, 2, false)
