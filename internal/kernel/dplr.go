@@ -3,6 +3,7 @@ package kernel
 import "fmt"
 
 //go:generate sh -c "cd _asm && go run ./dplr -out ../dplr_amd64.s -stubs ../dplr_stub_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run ./neon -group dplr -out ../dplr_arm64.s -stubs ../dplr_stub_arm64.go"
 
 // A DPLRFilter holds, for each of some channels, a linear recurrence whose matrix is
 // diagonal plus low rank, as that of S4 is. With complex states that stand for

@@ -3,6 +3,7 @@ package kernel
 import "fmt"
 
 //go:generate sh -c "cd _asm && go run ./thin -out ../thin_amd64.s -stubs ../thin_stub_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run ./neon -group thin -out ../thin_arm64.s -stubs ../thin_stub_arm64.go"
 
 // ThinWidth is the number of columns of the products that [GemmThin] computes.
 const ThinWidth = 8

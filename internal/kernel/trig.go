@@ -3,6 +3,7 @@ package kernel
 import "math"
 
 //go:generate sh -c "cd _asm && go run ./trig -out ../trig_amd64.s -stubs ../trig_stub_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run ./neon -group trig -out ../trig_arm64.s -stubs ../trig_stub_arm64.go"
 
 // Sin computes dst = sin x, within 2 ulp.
 func Sin(dst, x []float32) {

@@ -22,6 +22,7 @@ var groups = map[string]func(*arm64.File){
 	"attn":      attn,
 	"conv":      conv,
 	"convrow":   convRow,
+	"dplr":      dplr,
 	"fft":       fft,
 	"gemm":      gemm,
 	"gemv":      gemv,
@@ -31,7 +32,9 @@ var groups = map[string]func(*arm64.File){
 	"probe":     probe,
 	"scan":      scan,
 	"taylor":    taylor,
+	"thin":      thin,
 	"transpose": transpose,
+	"trig":      trig,
 }
 
 func main() {

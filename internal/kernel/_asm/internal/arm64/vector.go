@@ -244,6 +244,13 @@ func (f *Func) And(a, b V) V {
 	return r
 }
 
+// Xor is bitwise, as And is.
+func (f *Func) Xor(a, b V) V {
+	r := f.V()
+	f.emit("VEOR V%d.B16, V%d.B16, V%d.B16", use(b), use(a), def(r))
+	return r
+}
+
 // Greater returns ones in the lanes where a > b holds; it does not if one is NaN.
 func (f *Func) Greater(a, b V) V { return f.binary(0x6ea0e400, "fcmgt", a, b) }
 
