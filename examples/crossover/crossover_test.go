@@ -14,7 +14,7 @@ import (
 func points(times ...time.Duration) []point {
 	var p []point
 	for i, t := range times {
-		p = append(p, point{length: 256 << i, prefill: t * time.Duration(256<<i), decode: t, state: int(t)})
+		p = append(p, point{length: 256 << i, prefill: t * time.Duration(256<<i), decode: t, state: int(t), flops: float64(t)})
 	}
 	return p
 }

@@ -16,6 +16,7 @@ type point struct {
 	prefill time.Duration // for the whole sequence
 	decode  time.Duration // for the next token; 0 if the mixer does not stream
 	state   int           // bytes that a saved stream takes at this length; 0 likewise
+	flops   float64       // floating-point operations for each position
 }
 
 // A curve is the points of one mixer. It may be shorter than the list of lengths.
@@ -35,6 +36,12 @@ func measure(c contender, o options, lengths []int, report func(int)) (curve, er
 	if err != nil {
 		return cv, fmt.Errorf("%s: %w", c.name, err)
 	}
+	weights := 0
+	for _, p := range m.Params() {
+		if p.IsWeight() {
+			weights += p.Len()
+		}
+	}
 	seqmix.Pack(m)
 	x := tensor.NewSeq(1, lengths[len(lengths)-1], o.dim)
 	r := rand.New(rand.NewPCG(1, 2))
@@ -50,6 +57,7 @@ func measure(c contender, o options, lengths []int, report func(int)) (curve, er
 		if err != nil {
 			return cv, fmt.Errorf("%s: %w", c.name, err)
 		}
+		p.flops = 2*float64(weights) + c.mixing(float64(o.dim), float64(o.heads), float64(n))
 		cv.points = append(cv.points, p)
 	}
 	return cv, nil

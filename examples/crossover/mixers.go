@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -16,10 +17,13 @@ import (
 )
 
 // A contender is a mixer to measure. make returns one of the given width, with random
-// weights, for sequences of up to length positions.
+// weights, for sequences of up to length positions. mixing is the number of floating-point
+// operations for each position of such a sequence beside those of matrix products with
+// weights, on average and without exponentials.
 type contender struct {
-	name string
-	make func(dim, heads, length int) (seqmix.Mixer, error)
+	name   string
+	make   func(dim, heads, length int) (seqmix.Mixer, error)
+	mixing func(dim, heads, length float64) float64
 }
 
 const attentionName = "attention"
@@ -30,26 +34,30 @@ const window = 127
 var contenders = []contender{
 	{attentionName, func(dim, heads, _ int) (seqmix.Mixer, error) {
 		return started(attention.NewMultiHead(attention.MultiHeadConfig{Dim: dim, Heads: heads, RoPE: new(attention.RoPEConfig)}))
-	}},
+	}, func(d, _, n float64) float64 { return 4 * d * (n + 1) / 2 }},
 	{"window", func(dim, heads, _ int) (seqmix.Mixer, error) {
 		return started(attention.NewMultiHead(attention.MultiHeadConfig{Dim: dim, Heads: heads, RoPE: new(attention.RoPEConfig), Left: new(window)}))
-	}},
+	}, func(d, _, n float64) float64 { return 4 * d * min((n+1)/2, window+1) }},
 	{"mamba", func(dim, _, _ int) (seqmix.Mixer, error) {
 		return started(ssm.NewMamba(ssm.MambaConfig{DModel: dim}))
-	}},
+	}, func(d, _, _ float64) float64 { return 2 * d * (6*16 + 2*4) }},
 	{"mamba2", func(dim, _, _ int) (seqmix.Mixer, error) {
 		return started(ssm.NewMamba2(ssm.Mamba2Config{DModel: dim}))
-	}},
+	}, func(d, _, _ float64) float64 { return 2*d*4*128 + (2*d+2*128)*2*4 }},
 	{"hyena", func(dim, _, length int) (seqmix.Mixer, error) {
 		return started(hyena.New(hyena.Config{DModel: dim, LMax: length}))
-	}},
+	}, func(d, _, n float64) float64 { return 3*d*2*3 + longConv(d, n) + 2*d }},
 	{"monarch", func(dim, _, length int) (seqmix.Mixer, error) {
 		return started(monarch.NewMixer(monarch.MixerConfig{Dim: dim, LMax: length, Bidirectional: new(false)}))
-	}},
+	}, func(d, _, n float64) float64 { return 3*d*2*3 + 2*longConv(d, n) + 3*d }},
 	{"based", func(dim, heads, _ int) (seqmix.Mixer, error) {
 		return started(based.NewLinearAttention(based.LinearAttentionConfig{DModel: dim, Heads: heads}))
-	}},
+	}, func(d, h, _ float64) float64 { return h*153*4*(d/h) + h*128*2*(16+d/h) }},
 }
+
+// longConv is the operations of a convolution as long as the sequence, of one position of
+// d channels: a transform of n complex numbers and back, and the products.
+func longConv(d, n float64) float64 { return d * (2*5*math.Log2(n) + 10) }
 
 // started draws the weights of a mixer that has just been made.
 func started[M interface {

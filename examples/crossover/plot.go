@@ -21,13 +21,13 @@ func drawCurves(path string, curves []curve) (err error) {
 		}
 		panels = append(panels, p)
 	}
-	const width, height = 15 * vg.Inch, 5 * vg.Inch
+	const width, height = 13 * vg.Inch, 9 * vg.Inch
 	img := vgimg.New(width, height)
-	tiles := draw.Tiles{Rows: 1, Cols: len(panels), PadX: 5 * vg.Millimeter, PadTop: 3 * vg.Millimeter,
+	tiles := draw.Tiles{Rows: 2, Cols: 2, PadX: 5 * vg.Millimeter, PadTop: 3 * vg.Millimeter,
 		PadBottom: 3 * vg.Millimeter, PadLeft: 3 * vg.Millimeter, PadRight: 3 * vg.Millimeter}
-	canvases := plot.Align([][]*plot.Plot{panels}, tiles, draw.New(img))
+	canvases := plot.Align([][]*plot.Plot{panels[:2], panels[2:]}, tiles, draw.New(img))
 	for i, p := range panels {
-		p.Draw(canvases[0][i])
+		p.Draw(canvases[i/2][i%2])
 	}
 	f, err := os.Create(path)
 	if err != nil {

@@ -21,6 +21,8 @@ var quantities = []quantity{
 		of: func(p point) float64 { return float64(p.prefill.Nanoseconds()) / 1e3 / float64(p.length) }},
 	{title: "The next token, after the first 32", unit: "µs", axis: "µs, next token", format: "%.1f",
 		of: func(p point) float64 { return float64(p.decode.Nanoseconds()) / 1e3 }},
+	{title: "Work", unit: "thousand floating-point operations per token", axis: "kFLOP per token", format: "%.0f",
+		of: func(p point) float64 { return p.flops / 1e3 }},
 	{title: "State", unit: "KiB", axis: "KiB of state", format: "%.0f",
 		of: func(p point) float64 { return float64(p.state) / 1024 }},
 }
