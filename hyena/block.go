@@ -46,7 +46,7 @@ type BlockConfig struct {
 func NewBlock(cfg BlockConfig, mixer seqmix.Mixer, prefix string) (*Block, error) {
 	fillIn(&cfg.Eps, 1e-5)
 	fillIn(&cfg.MultipleOf, 64)
-	if cfg.Dim < 1 || cfg.Dim > maxSize || cfg.Inner < 0 || cfg.MultipleOf < 1 || cfg.MultipleOf > maxSize || !(cfg.Eps >= 0) {
+	if cfg.Dim < 1 || cfg.Dim > maxSize || cfg.Inner < 0 || cfg.MultipleOf < 1 || cfg.MultipleOf > maxSize || tooMany(cfg.Inner, cfg.Dim) || !(cfg.Eps >= 0) {
 		return nil, fmt.Errorf("hyena: a block with hidden_size %d, inner_mlp_size %d, a multiple of %d, and ε %v", cfg.Dim, cfg.Inner, cfg.MultipleOf, cfg.Eps)
 	}
 	if mixer.Dim() != cfg.Dim {

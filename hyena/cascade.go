@@ -99,13 +99,13 @@ func (c *CascadeConfig) validate() error {
 	if int(c.Kind) >= len(kindNames) || int(c.Split) >= len(splitNames) {
 		return fmt.Errorf("hyena: no kind of filter %d or split %d", c.Kind, c.Split)
 	}
-	if c.Dim < 1 || c.Dim > maxSize || c.ShortLength < 1 || c.ShortLength > 1<<16 {
+	if c.Dim < 1 || c.Dim > maxSize || c.ShortLength < 1 || c.ShortLength > 1<<16 || tooMany(3, c.Dim, c.ShortLength) {
 		return fmt.Errorf("hyena: hidden_size %d and short_filter_length %d, want positive numbers", c.Dim, c.ShortLength)
 	}
 	if c.Heads < 1 || c.Dim%c.Heads != 0 {
 		return fmt.Errorf("hyena: num_attention_heads %d does not divide hidden_size %d", c.Heads, c.Dim)
 	}
-	if c.finite() && (c.Length < 1 || c.Length > maxSize || c.Groups < 1 || c.Dim%c.Groups != 0) {
+	if c.finite() && (c.Length < 1 || c.Length > maxSize || tooMany(c.Length, c.Dim) || c.Groups < 1 || c.Dim%c.Groups != 0) {
 		return fmt.Errorf("hyena: filters of %d taps in %d groups of %d channels", c.Length, c.Groups, c.Dim)
 	}
 	return nil

@@ -3,6 +3,7 @@ package hyena
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/seqmix/seqmix/nn"
 )
@@ -179,7 +180,7 @@ func (c *Config) validate() error {
 			return fmt.Errorf("hyena: %s %d, want %d to %d", f.key, f.value, f.least, f.most)
 		}
 	}
-	if e := c.channels(); e > maxSize || e*(c.Order+1) > 1<<40/c.DModel {
+	if tooMany(c.DModel, c.InnerFactor, c.Order+1, c.DModel) || tooMany(c.DModel, c.InnerFactor, c.Order+1, c.ShortFilter) {
 		return fmt.Errorf("hyena: d_model %d, inner_factor %d and order %d are too many elements", c.DModel, c.InnerFactor, c.Order)
 	}
 	for _, f := range []struct {
@@ -197,6 +198,18 @@ func (c *Config) validate() error {
 		return fmt.Errorf("hyena: no filter layout %d or gate order %d", c.Layout, c.Gates)
 	}
 	return nil
+}
+
+// tooMany reports whether a tensor with these dimensions cannot be held in memory.
+func tooMany(dims ...int) bool {
+	n, most := int64(1), int64(min(1<<40, math.MaxInt/8))
+	for _, d := range dims {
+		if d > 0 && n > most/int64(d) {
+			return true
+		}
+		n *= int64(d)
+	}
+	return false
 }
 
 // channels returns the number of channels of the operator.

@@ -58,7 +58,7 @@ func (c *ModalConfig) validate() error {
 	if int(c.Form) >= len(formNames) {
 		return fmt.Errorf("hyena: no modal form %d", c.Form)
 	}
-	if c.Dim < 1 || c.States < 1 || c.Dim > maxSize || c.States > 1<<20 {
+	if c.Dim < 1 || c.States < 1 || c.Dim > maxSize || tooMany(c.Dim, c.States, 2) {
 		return fmt.Errorf("hyena: modal filters of %d channels with %d states", c.Dim, c.States)
 	}
 	return nil

@@ -50,6 +50,9 @@ func NewStriped(cfg StripedConfig) (*Striped, error) {
 	}
 	cfg.CascadeConfig = c.Config()
 	d := cfg.Dim
+	if tooMany(3, d, d) {
+		return nil, fmt.Errorf("hyena: hidden_size %d makes too many elements", d)
+	}
 	return &Striped{cfg: cfg, in: nn.NewLinear(d, 3*d, *cfg.ProjectionBias), out: nn.NewLinear(d, d, *cfg.OutBias), cascade: c}, nil
 }
 

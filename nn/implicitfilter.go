@@ -77,7 +77,7 @@ func (c *ImplicitFilterConfig) validate() error {
 			return fmt.Errorf("nn: implicit filter: %s %d, want at least %d", f.key, f.value, f.least)
 		}
 	}
-	if widest := max(c.Channels, c.EmbDim, c.Width); *c.InnerMLPs > 1<<10 || widest > 1<<40/max(c.LMax, c.Width) {
+	if widest := max(c.Channels, c.EmbDim, c.Width); *c.InnerMLPs > 1<<10 || int64(widest) > 1<<40/int64(max(c.LMax, c.Width)) {
 		return fmt.Errorf("nn: implicit filter: %d positions, width %d, %d channels, %d layers are too many elements", c.LMax, c.Width, c.Channels, *c.InnerMLPs)
 	}
 	if c.EmbDim%2 == 0 {

@@ -339,7 +339,7 @@ func (s *LongConvStream) check(r *state.Record) (n int, err error) {
 	if len(r.Ints) == len(sizes)+1 {
 		n = r.Ints[len(sizes)]
 	}
-	if n < 0 || n > 1<<48 || s.limit > 0 && n > s.limit {
+	if n < 0 || int64(n) > 1<<48 || s.limit > 0 && n > s.limit {
 		return 0, fmt.Errorf("saved state of a %s after %d positions", r.Kind, n)
 	}
 	for i, v := range append(sizes, n) {
