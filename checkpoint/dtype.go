@@ -4,8 +4,8 @@ package checkpoint
 // safetensors format gives it. All types are little-endian.
 type DType string
 
-// The element types of the safetensors format, and C128, which PyTorch files have
-// in addition.
+// The element types of the safetensors format, C128, which PyTorch files have in
+// addition, and those with blocks, which GGUF files have.
 const (
 	Bool       DType = "BOOL"
 	F4         DType = "F4"          // E2M1, two to a byte
@@ -30,6 +30,8 @@ const (
 	I64        DType = "I64"
 	U64        DType = "U64"
 	C128       DType = "C128" // float64 real and imaginary part
+	Q8_0       DType = "Q8_0" // blocks of 32 int8 with a float16 scale
+	Q4_0       DType = "Q4_0" // blocks of 32 four-bit numbers with a float16 scale
 )
 
 // order lists the types as the reference implementation of safetensors sorts
@@ -39,8 +41,8 @@ var order = []DType{
 	I16, U16, F16, BF16, I32, U32, F32, C64, F64, I64, U64,
 }
 
-// Bits returns the number of bits of an element, or 0 for a type that does not
-// exist.
+// Bits returns the number of bits of an element, or 0 for a type that does not exist
+// or whose elements come in blocks.
 func (d DType) Bits() int {
 	switch d {
 	case F4:
@@ -69,5 +71,5 @@ func (d DType) real() bool {
 	case F4, F6E2M3, F6E3M2, C64, C128:
 		return false
 	}
-	return d.Bits() > 0
+	return d.Bits() > 0 || d.blocks()
 }

@@ -75,6 +75,10 @@ func (e *Entry) ReadFloat32s(dst []float32, from int) error {
 		return err
 	}
 	return guard(func() {
+		if e.dtype.blocks() {
+			readBlocks(dst, raw, e.dtype, from)
+			return
+		}
 		if e.strides == nil {
 			size := e.dtype.Bits() / 8
 			convert(dst, raw[from*size:], e.dtype)
@@ -338,6 +342,9 @@ const maxInt = uint64(^uint(0) >> 1)
 // byteSize returns the number of bytes of n elements, or false if that overflows
 // or is not a whole number.
 func byteSize(d DType, n int) (int, bool) {
+	if d.blocks() {
+		return n / quantBlock * d.blockBytes(), n%quantBlock == 0 && n/quantBlock <= int(maxInt)/d.blockBytes()
+	}
 	hi, lo := bits.Mul64(uint64(n), uint64(d.Bits()))
 	if hi != 0 || lo%8 != 0 || lo/8 > maxInt {
 		return 0, false

@@ -13,6 +13,8 @@ type File struct {
 	maps     []*mapping
 	metadata map[string]string
 	root     any
+	values   map[string]any // of a GGUF file
+	llama2c  *config        // of a file of llama2.c
 }
 
 // Metadata returns the strings that a safetensors file carries under
@@ -22,6 +24,11 @@ func (f *File) Metadata() map[string]string { return maps.Clone(f.metadata) }
 // Root returns the object that a PyTorch file holds, with all that is not a
 // tensor: see [OpenTorch]. It is nil for other files.
 func (f *File) Root() any { return f.root }
+
+// Values returns the values that a GGUF file holds under keys such as
+// "general.architecture": an int64, a float64, a bool, a string, a slice of these, or, of
+// arrays of arrays, a []any. It is nil for other files. The caller must not change it.
+func (f *File) Values() map[string]any { return f.values }
 
 // Close gives the memory of the file back. Entries then return errors, and slices
 // that share memory with the file must not be used any more. Models loaded by

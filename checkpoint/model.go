@@ -17,7 +17,7 @@ import (
 type ModelOptions struct {
 	// Weights is the format of the weights, the matrices that only matrix products
 	// touch. nil stands for that of the file where package tensor has it, which is so
-	// of F32 and BF16, and for float32 where not. All other parameters are float32.
+	// of F32, BF16 and, but for the rounding of scales, Q8_0, and for float32 where not. All other parameters are float32.
 	Weights *tensor.DType
 
 	// Unpacked leaves the weights in row-major order, as for training. The default is
@@ -55,6 +55,7 @@ type ModelFile struct {
 	Begin, End []int
 
 	file    *File
+	source  Source // the tensors of the file under the names that arch expects
 	arch    architecture
 	config  *config
 	options ModelOptions
@@ -64,15 +65,16 @@ type ModelFile struct {
 
 // OpenModel opens a language model, to be loaded by [ModelFile.Load]. path is a directory
 // with a config.json, or one of the files of weights in such a directory. What the model
-// is follows from model_type, from architectures or, in older configurations, from the
-// keys that are there:
+// is follows from model_type or, in older configurations, from the keys that are there:
 //
-//   - "mamba": Mamba in the layouts of state-spaces and of Hugging Face, Mamba-2 and
-//     Mamba-3 in the former, with MLPs and attention layers if there are any;
-//   - "falcon_mamba": FalconMamba;
-//   - "mamba2": Mamba-2 in the layout of Hugging Face, and Codestral's params.json;
-//   - "jamba": Jamba without experts;
-//   - "llama", "mistral": the attention baselines.
+//   - "mamba", "falcon_mamba" and "mamba2": Mamba, FalconMamba and Mamba-2 in the layout
+//     of Hugging Face, and Codestral's params.json;
+//   - "ssm_cfg": Mamba, Mamba-2 and Mamba-3 as state-spaces/mamba saves them, with MLPs if
+//     there are any;
+//   - "llama" and "mistral": the attention baselines.
+//
+// It can also be a GGUF file with a model of the architectures mamba, mamba2 or llama, or
+// a file of llama2.c; these need no configuration.
 //
 // Sizes are those of the tensors; the configuration has to agree where it counts. If
 // tensors do not fit, are missing, or are not used, the error is a *[LoadError] that lists
@@ -81,19 +83,16 @@ type ModelFile struct {
 // Models are loaded as they are. That their numbers make sense is checked only with
 // [ModelOptions.Finite].
 func OpenModel(path string, o ModelOptions) (*ModelFile, error) {
-	c, err := findConfig(path)
-	if err != nil {
-		return nil, err
-	}
 	f, err := Open(path)
 	if err != nil {
 		return nil, err
 	}
-	m, err := newModelFile(f, c, o)
-	if err != nil {
+	m := &ModelFile{file: f, options: o}
+	if err := m.open(path); err != nil {
 		f.Close()
+		return nil, err
 	}
-	return m, err
+	return m, nil
 }
 
 // LoadModel opens a language model, loads it and closes it again.
@@ -128,24 +127,42 @@ func findConfig(path string) (*config, error) {
 	return nil, &FormatError{File: dir, Reason: fmt.Sprintf("a directory without a configuration, want %s", strings.Join(configNames, " or "))}
 }
 
-// newModelFile finds out how f is loaded.
-func newModelFile(f *File, c *config, o ModelOptions) (*ModelFile, error) {
-	arch, err := architectureOf(c, f)
-	if err != nil {
-		return nil, err
+// open finds out what the file is and how it is loaded.
+func (m *ModelFile) open(path string) error {
+	if err := m.identify(path); err != nil {
+		return err
 	}
-	m := &ModelFile{Architecture: arch.name, file: f, arch: arch, config: c, options: o}
+	m.Architecture = m.arch.name
 	if err := m.prepare(); err != nil {
-		return nil, err
+		return err
 	}
 	m.describe()
-	return m, nil
+	return nil
+}
+
+// identify finds out what the model is. Some files say it themselves.
+func (m *ModelFile) identify(path string) (err error) {
+	f := m.file
+	switch {
+	case f.values != nil:
+		m.arch, m.config, m.source, err = ggufModel(f)
+		return err
+	case f.llama2c != nil:
+		m.arch, m.config, m.source = architecture{"Llama", buildLlamaInterleaved}, f.llama2c, f
+		return nil
+	}
+	if m.config, err = findConfig(path); err != nil {
+		return err
+	}
+	m.source = f
+	m.arch, err = architectureOf(m.config, f)
+	return err
 }
 
 // prepare makes the model, without memory for its weights, and finds the tensor of every
 // parameter.
 func (m *ModelFile) prepare() error {
-	n, err := m.arch.build(m.config, m.file)
+	n, err := m.arch.build(m.config, m.source)
 	if err := errors.Join(m.config.err(), err); err != nil {
 		return m.explain(err)
 	}
@@ -206,6 +223,8 @@ func (o *ModelOptions) format(e *Entry) tensor.DType {
 		return *o.Weights
 	case e.dtype == BF16:
 		return tensor.BFloat16
+	case e.dtype == Q8_0:
+		return tensor.Int8
 	}
 	return tensor.Float32
 }

@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/attention"
@@ -31,14 +32,23 @@ func llama(c *config, src Source, interleaved bool) (*network, error) {
 	rope := c.rope()
 	rope.Interleaved = interleaved
 	t.config.RoPE = &rope
+	if e, ok := src.Lookup(stretchName); ok {
+		if t.stretch, err = e.Float32s(); err != nil {
+			return nil, err
+		}
+	}
 	for i := range names.countLayers(c, src, "num_hidden_layers") {
 		if err := t.add(m, c, names.layer(src, i, "")); err != nil {
 			return nil, fmt.Errorf("layer %d: %w", i, err)
 		}
 	}
 	m.Norm = nn.NewRMSNorm(m.Dim(), eps)
-	return names.network(m, withoutSuffixes(src, "rotary_emb.inv_freq"), c), nil
+	return names.network(m, withoutSuffixes(src, "rotary_emb.inv_freq", stretchName), c), nil
 }
+
+// stretchName is the tensor in which GGUF files have what the scaling "llama3" makes of
+// the wavelengths.
+const stretchName = "rope_freqs.weight"
 
 // llamaNames returns the names of Hugging Face, which begin with "model." if there is a
 // head.
@@ -87,8 +97,18 @@ func (c *config) rope() attention.RoPEConfig {
 // A transformer makes the layers of a model with attention: attention and an MLP, with
 // RMS norms before both.
 type transformer struct {
-	config attention.MultiHeadConfig // but for what the tensors show
-	eps    float32
+	config  attention.MultiHeadConfig // but for what the tensors show
+	eps     float32
+	stretch []float32 // by which wavelengths of rotations are multiplied; nil for none
+}
+
+// frequencies returns those of a rotary embedding of dim dimensions, stretched.
+func (t *transformer) frequencies(base float64, dim int) []float64 {
+	f := make([]float64, len(t.stretch))
+	for i, s := range t.stretch {
+		f[i] = math.Pow(base, -2*float64(i)/float64(dim)) / float64(s)
+	}
+	return f
 }
 
 // add adds a layer. Widths and biases are those of the tensors.
@@ -132,7 +152,10 @@ func (t *transformer) attention(c *config, src Source) (seqmix.Mixer, error) {
 	cfg.QKVBias, cfg.OutBias = contains(src, "q_proj.bias"), contains(src, "o_proj.bias")
 	if cfg.RoPE != nil {
 		rope := *cfg.RoPE
-		rope.Dim = int(float64(cfg.HeadDim) * c.floatOr(1, "partial_rotary_factor"))
+		rope.Dim = c.intOr(int(float64(cfg.HeadDim)*c.floatOr(1, "partial_rotary_factor")), "rotary_dim")
+		if t.stretch != nil {
+			rope.Scaling, rope.Frequencies = nil, t.frequencies(rope.Base, rope.Dim)
+		}
 		cfg.RoPE = &rope
 	}
 	if n := c.intOr(cfg.KVHeads, "num_key_value_heads"); n != cfg.KVHeads {

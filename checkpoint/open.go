@@ -14,12 +14,15 @@ import (
 //
 //   - a safetensors file;
 //   - a PyTorch file, of which it shows the state dict (see below);
+//   - a GGUF file, version 2 or 3, with elements of the types F32, F16, BF16, Q8_0 and
+//     Q4_0 (see [File.Values] and [File.Vocabulary] for what else is in it);
+//   - a file of llama2.c, of which the tensors get the names of Hugging Face's Llama;
 //   - an index (model.safetensors.index.json or pytorch_model.bin.index.json) that
 //     says in which files the tensors are: all of them are opened, and must hold
 //     exactly the tensors that the index lists;
 //   - a directory with one of these in it: model.safetensors, its index,
 //     pytorch_model.bin, its index, or else the only file that ends in
-//     .safetensors, .bin, .ckpt, .pt or .pth.
+//     .safetensors, .gguf, .bin, .ckpt, .pt or .pth.
 //
 // Files are mapped into memory, and nothing but their headers is read. They may be
 // replaced while they are open, but not written to.
@@ -76,8 +79,12 @@ func parse(m *mapping, path string) (*File, error) {
 		return f, nil
 	case isSafetensors(m.data):
 		return parseSafetensors(m, path)
+	case isGGUF(m.data):
+		return parseGGUF(m, path)
+	case isLlama2C(m.data):
+		return parseLlama2C(m, path)
 	}
-	return nil, &FormatError{File: path, Reason: guess(m.data) + ", want a safetensors file or one of torch.save of PyTorch 1.6 or later"}
+	return nil, &FormatError{File: path, Reason: guess(m.data) + ", want a safetensors file, one of torch.save of PyTorch 1.6 or later, or a GGUF file"}
 }
 
 // guess says what data is if it is not a checkpoint.
@@ -87,8 +94,6 @@ func guess(data []byte) string {
 		return "is empty"
 	case bytes.HasPrefix(data, []byte("version https://git-lfs")):
 		return "is a Git LFS pointer in place of the file, which was not fetched"
-	case bytes.HasPrefix(data, []byte("GGUF")):
-		return "is a GGUF file"
 	case len(data) > 1 && data[0] == opProto && data[1] <= 5:
 		return "is a bare pickle, as PyTorch wrote it before 1.6: not supported; load it and save it again with a newer PyTorch"
 	case bytes.HasPrefix(data, []byte("<")):
@@ -118,13 +123,13 @@ func findCheckpoint(dir string) (string, error) {
 		}
 	}
 	for _, name := range names {
-		if slices.Contains([]string{".safetensors", ".bin", ".ckpt", ".pt", ".pth"}, strings.ToLower(filepath.Ext(name))) {
+		if slices.Contains([]string{".safetensors", ".gguf", ".bin", ".ckpt", ".pt", ".pth"}, strings.ToLower(filepath.Ext(name))) {
 			others = append(others, name)
 		}
 	}
 	switch len(others) {
 	case 0:
-		return "", &FormatError{File: dir, Reason: "a directory without a checkpoint: no model.safetensors, pytorch_model.bin, index of one, .safetensors, .bin, .ckpt, .pt or .pth file"}
+		return "", &FormatError{File: dir, Reason: "a directory without a checkpoint: no model.safetensors, pytorch_model.bin, index of one, .safetensors, .gguf, .bin, .ckpt, .pt or .pth file"}
 	case 1:
 		return filepath.Join(dir, others[0]), nil
 	}
