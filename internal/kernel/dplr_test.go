@@ -33,7 +33,7 @@ func newDPLRCase(n, channels, states, rank, gap int) *dplrCase {
 		for k := range states {
 			v := next(1)
 			turn := imag(v)
-			radius := 1 - math.Exp(-1-4*math.Abs(real(v)))
+			radius := 1 - math.Exp(-0.5-2*math.Abs(real(v)))
 			g := complex(float64(float32(radius*math.Cos(turn)-1)), float64(float32(radius*math.Sin(turn))))
 			c.g, c.b, c.c = append(c.g, g), append(c.b, next(1)), append(c.c, next(1))
 			c.filter.SetState(ch, k, g, c.b[len(c.b)-1], c.c[len(c.c)-1])
@@ -43,7 +43,7 @@ func newDPLRCase(n, channels, states, rank, gap int) *dplrCase {
 		}
 		for j := range rank {
 			for k := range states {
-				scale := 0.1 / math.Sqrt(float64(states*rank))
+				scale := 0.02 / math.Sqrt(float64(states*rank))
 				c.w, c.p = append(c.w, next(scale)), append(c.p, next(scale))
 				c.filter.SetRank(ch, j, k, c.w[len(c.w)-1], c.p[len(c.p)-1])
 			}
