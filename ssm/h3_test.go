@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/mixtest"
 	"github.com/seqmix/seqmix/ssm"
 	"github.com/seqmix/seqmix/tensor"
@@ -199,4 +200,30 @@ func TestH3(t *testing.T) {
 			t.Errorf("%+v: error %v, want one about %s", c, err, want)
 		}
 	}
+}
+
+// Whatever a saved state is damaged to, it is an error that changes nothing.
+func FuzzLTIState(f *testing.F) {
+	streams := []seqmix.Stream{
+		newStream[seqmix.Stream](f, newS4D(f, ssm.S4DConfig{DModel: 3, DState: 4}, 1), 2),
+		newStream[seqmix.Stream](f, newGatedS4(f, gatedS4s["CleanUMamba"], 1), 1),
+		newStream[seqmix.Stream](f, newH3(f, ssm.H3Config{DModel: 2, DState: 2}, 1), 1),
+	}
+	for i, s := range streams {
+		saved, err := s.AppendBinary(nil)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint8(i), saved)
+		f.Add(uint8(i), saved[:len(saved)/2])
+	}
+	f.Fuzz(func(t *testing.T, i uint8, data []byte) {
+		s := streams[int(i)%len(streams)]
+		before, _ := s.AppendBinary(nil)
+		if err := s.UnmarshalBinary(data); err != nil {
+			if after, _ := s.AppendBinary(nil); string(after) != string(before) {
+				t.Fatal("an error, but the state changed")
+			}
+		}
+	})
 }

@@ -135,7 +135,7 @@ func setDefault[T comparable](v *T, value T) {
 
 // maxElements bounds the elements of one parameter, so that a damaged configuration
 // is an error rather than the end of the program.
-const maxElements = 1 << 31
+const maxElements = 1<<31 - 1
 
 // validate checks a configuration with all fields filled in.
 func (c MambaConfig) validate() error {

@@ -43,7 +43,7 @@ type Modal struct {
 func NewModal(cfg ModalConfig) (*Modal, error) {
 	h, p, q := cfg.DModel, cfg.Pairs, cfg.Reals
 	switch {
-	case h < 1 || h > maxElements || p < 0 || q < 0 || p+q < 1:
+	case h < 1 || float64(h) > maxElements || p < 0 || q < 0 || p+q < 1:
 		return nil, fmt.Errorf("ssm: Modal with d_model %d, %d pairs and %d real poles, want at least 1", h, p, q)
 	case p > maxStates || q > maxStates || float64(h)*float64(2*max(p, q)) > maxElements:
 		return nil, fmt.Errorf("ssm: Modal with d_model %d, %d pairs and %d real poles has more than %d elements in a parameter", h, p, q, maxElements)

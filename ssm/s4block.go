@@ -53,7 +53,7 @@ type S4Block struct {
 // NewS4Block returns a mixer whose parameters are ready to be loaded; see
 // [S4Block.Init].
 func NewS4Block(cfg S4BlockConfig) (*S4Block, error) {
-	if cfg.DModel < 1 || cfg.DModel > maxElements {
+	if cfg.DModel < 1 || float64(cfg.DModel) > maxElements {
 		return nil, fmt.Errorf("ssm: S4Block with d_model %d, want at least 1", cfg.DModel)
 	}
 	m := &S4Block{prefix: "layer."}

@@ -147,7 +147,7 @@ func directions(bidirectional bool) int {
 
 func validateSizes(what string, dim, states, copies, rank int, single bool) error {
 	switch {
-	case dim < 1 || dim > maxElements:
+	case dim < 1 || float64(dim) > maxElements:
 		return fmt.Errorf("ssm: %s with d_model %d, want at least 1", what, dim)
 	case states < 1 || states > maxStates || states%2 != 0 && !single:
 		return fmt.Errorf("ssm: %s with d_state %d, want an even number from 2 to %d", what, states, maxStates)

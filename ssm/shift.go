@@ -39,7 +39,7 @@ type Shift struct {
 func NewShift(cfg ShiftConfig) (*Shift, error) {
 	setDefault(&cfg.DState, 64)
 	h, n := cfg.DModel, cfg.DState
-	if h < 1 || n < 1 || h > maxElements || n > maxStates || float64(h)*float64(n+1) > maxElements {
+	if h < 1 || n < 1 || float64(h) > maxElements || n > maxStates || float64(h)*float64(n+1) > maxElements {
 		return nil, fmt.Errorf("ssm: Shift with d_model %d and d_state %d, want at least 1, and no more than %d elements in a parameter", h, n, maxElements)
 	}
 	return &Shift{cfg: cfg, b: tensor.New(h, n), c: tensor.New(1, h, n)}, nil
