@@ -27,7 +27,7 @@ func transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 
 // transposeRows reads eight rows from left to right. Lines of memory that are far apart
 // often compete for the same places in the cache, so that the matrix with the longer
-// rows is gone through a whole line of eight rows at a time.
+// rows is gone through eight rows at a time, line after line.
 func transposeRows(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 	for i := 0; i < rows; i += 8 {
 		for j := 0; j < cols; j += 8 * transposeCall {
@@ -36,12 +36,11 @@ func transposeRows(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 	}
 }
 
-// transposeColumns writes eight rows from left to right, two lines of each at a time.
+// transposeColumns writes eight rows from left to right.
 func transposeColumns(dst []float32, ldd int, src []float32, lds, rows, cols int) {
-	const lines = 32
-	for i := 0; i < rows; i += lines {
-		for j := 0; j < cols; j += 8 {
-			transposeBlocks(min(lines, rows-i)/8, &dst[j*ldd+i], ldd, 8, &src[i*lds+j], lds, 8*lds)
+	for j := 0; j < cols; j += 8 {
+		for i := 0; i < rows; i += 8 * transposeCall {
+			transposeBlocks(min(rows-i, 8*transposeCall)/8, &dst[j*ldd+i], ldd, 8, &src[i*lds+j], lds, 8*lds)
 		}
 	}
 }

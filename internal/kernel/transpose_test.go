@@ -37,6 +37,7 @@ func TestTranspose(t *testing.T) {
 			}
 		}
 		// More than the assembly does in one call.
+		checkTranspose(t, 1<<15+24, 8, 1<<15+30, 11)
 		checkTranspose(t, 8, 1<<15+24, 11, 1<<15+30)
 	})
 }
