@@ -61,6 +61,7 @@ type ModelFile struct {
 	options ModelOptions
 	network *network // until it is loaded
 	pairs   []pair
+	rename  func(string) string
 }
 
 // OpenModel opens a language model, to be loaded by [ModelFile.Load]. path is a directory
@@ -178,7 +179,10 @@ func (m *ModelFile) prepare() error {
 	if errs.sorted() {
 		return errs
 	}
-	m.network, m.pairs = n, pairs
+	m.network, m.pairs, m.rename = n, pairs, n.loader.Rename
+	if m.rename == nil {
+		m.rename = func(param string) string { return param }
+	}
 	return nil
 }
 
@@ -277,6 +281,11 @@ func decimal(n int, unit string) string {
 
 // Source returns the tensors of the file, under the names that they have there.
 func (m *ModelFile) Source() Source { return m.file }
+
+// Rename returns the name that a parameter of the model has in a checkpoint of this
+// architecture, as in "backbone.layers.0.norm.weight" for "layers.0.norm.weight". With it
+// as the last argument, [Save] writes a model under the names that it was loaded by.
+func (m *ModelFile) Rename(param string) string { return m.rename(param) }
 
 // Load loads the model. The model owns its memory, and the file can be closed.
 //
