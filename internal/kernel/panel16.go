@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"unsafe"
 )
 
 // BF16PanelLen returns the number of elements of the bfloat16 panels of an n×k
@@ -22,12 +23,25 @@ func bf16Index(row, p, k int) int {
 // panics if a slice is too short.
 func PackBF16Panels(dst, src []uint16, n, k int) {
 	checkPacked("bfloat16", len(dst), BF16PanelLen(n, k), len(src), n*k)
+	if to, from, ok := pairs(dst[:BF16PanelLen(n, k)], src[:n*k]); ok && k%2 == 0 && n*k > 0 {
+		PackPanels(to, from, n, k/2, k/2, 1) // which moves bits and does not compute
+		return
+	}
 	clear(dst[:BF16PanelLen(n, k)])
 	for j := range n {
 		for p, v := range src[j*k : (j+1)*k] {
 			dst[bf16Index(j, p, k)] = v
 		}
 	}
+}
+
+// pairs returns the memory of neighbours as one number each, if the addresses allow it.
+func pairs(a, b []uint16) (pa, pb []float32, ok bool) {
+	p, q := unsafe.Pointer(unsafe.SliceData(a)), unsafe.Pointer(unsafe.SliceData(b))
+	if len(a)%2 != 0 || len(b)%2 != 0 || (uintptr(p)|uintptr(q))%unsafe.Alignof(float32(0)) != 0 {
+		return nil, nil, false
+	}
+	return unsafe.Slice((*float32)(p), len(a)/2), unsafe.Slice((*float32)(q), len(b)/2), true
 }
 
 // UnpackBF16Panels is the inverse of [PackBF16Panels].

@@ -89,6 +89,13 @@ func QuantizeQ8(q []int8, scales []float32, w []float32, n, k int) {
 	}
 }
 
+// roundToEven rounds a number of a magnitude below 2^51 to the nearest integer, which is
+// to even in the middle: the sum has no bits for fractions.
+func roundToEven(x float64) int32 {
+	const magic = 3 << 51
+	return int32(math.Float64bits(x + magic))
+}
+
 func quantizeBlock(q []int8, w []float32) (scale float32) {
 	var largest float32
 	for _, v := range w {
@@ -106,7 +113,7 @@ func quantizeBlock(q []int8, w []float32) (scale float32) {
 		return float32(math.NaN())
 	}
 	for i, v := range w {
-		q[i] = int8(max(-127, min(127, math.RoundToEven(float64(v)/float64(scale)))))
+		q[i] = int8(max(-127, min(127, roundToEven(float64(v)/float64(scale)))))
 	}
 	return scale
 }
