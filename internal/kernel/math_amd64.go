@@ -116,6 +116,17 @@ func siluMul(dst, x, y []float32) {
 	}
 }
 
+func siluGrad(dst, x, y []float32) {
+	switch {
+	case cpu.AVX512:
+		siluGradAVX512(len(x), &dst[0], &x[0], &y[0])
+	case cpu.AVX2:
+		siluGradAVX2(len(x), &dst[0], &x[0], &y[0])
+	default:
+		siluGradGeneric(dst, x, y)
+	}
+}
+
 func geluMul(dst, x, y []float32) {
 	switch {
 	case cpu.AVX512:

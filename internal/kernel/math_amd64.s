@@ -1931,6 +1931,116 @@ done:
 	VZEROUPPER
 	RET
 
+// func siluGradAVX512(n int, dst *float32, x *float32, y *float32)
+// Requires: AVX, AVX512F
+TEXT ·siluGradAVX512(SB), NOSPLIT, $0-32
+	MOVQ         n+0(FP), CX
+	MOVQ         dst+8(FP), AX
+	MOVQ         x+16(FP), DX
+	MOVQ         y+24(FP), BX
+	VBROADCASTSS const3f800000<>+0(SB), Z0
+	VBROADCASTSS const3c076019<>+0(SB), Z1
+	VBROADCASTSS const3d2b9dd2<>+0(SB), Z2
+	VBROADCASTSS const3e2aae9e<>+0(SB), Z3
+	VBROADCASTSS const3efffee1<>+0(SB), Z4
+	VBROADCASTSS const3f7ffff7<>+0(SB), Z5
+	VBROADCASTSS const3fb8aa3b<>+0(SB), Z6
+	VBROADCASTSS const4b400000<>+0(SB), Z7
+	VBROADCASTSS const3f318000<>+0(SB), Z8
+	VBROADCASTSS constb95e8083<>+0(SB), Z9
+	VBROADCASTSS const43160000<>+0(SB), Z10
+	VBROADCASTSS constc3160000<>+0(SB), Z11
+	MOVQ         CX, SI
+	SHRQ         $0x04, SI
+	JZ           tail
+
+vector:
+	VMOVUPS      (DX), Z12
+	VMOVUPS      (BX), Z13
+	VMOVUPS      Z11, Z14
+	VMAXPS       Z12, Z14, Z14
+	VMOVUPS      Z10, Z12
+	VMINPS       Z14, Z12, Z14
+	VMOVUPS      Z11, Z12
+	VMAXPS       Z14, Z12, Z12
+	VMOVUPS      Z10, Z15
+	VMINPS       Z12, Z15, Z12
+	VBROADCASTSS const80000000<>+0(SB), Z15
+	VPXORD       Z15, Z12, Z12
+	VMOVUPS      Z7, Z15
+	VFMADD231PS  Z6, Z12, Z15
+	VSUBPS       Z7, Z15, Z15
+	VMOVUPS      Z12, Z12
+	VFNMADD231PS Z8, Z15, Z12
+	VFNMADD231PS Z9, Z15, Z12
+	VMOVUPS      Z1, Z16
+	VFMADD213PS  Z2, Z12, Z16
+	VFMADD213PS  Z3, Z12, Z16
+	VFMADD213PS  Z4, Z12, Z16
+	VFMADD213PS  Z5, Z12, Z16
+	VFMADD213PS  Z0, Z12, Z16
+	VSCALEFPS    Z15, Z16, Z12
+	VADDPS       Z0, Z12, Z12
+	VMOVUPS      Z0, Z15
+	VDIVPS       Z12, Z15, Z12
+	VMOVUPS      Z0, Z15
+	VSUBPS       Z12, Z15, Z15
+	VMULPS       Z14, Z15, Z15
+	VFMADD213PS  Z12, Z12, Z15
+	VMULPS       Z13, Z15, Z15
+	VMOVUPS      Z15, (AX)
+	ADDQ         $0x40, DX
+	ADDQ         $0x40, BX
+	ADDQ         $0x40, AX
+	DECQ         SI
+	JNZ          vector
+
+tail:
+	ANDQ         $0x0f, CX
+	JZ           done
+	MOVL         $0x00000001, SI
+	SHLL         CL, SI
+	SUBL         $0x01, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (DX), K1, Z12
+	VMOVUPS.Z    (BX), K1, Z13
+	VMOVUPS      Z11, Z14
+	VMAXPS       Z12, Z14, Z14
+	VMOVUPS      Z10, Z12
+	VMINPS       Z14, Z12, Z14
+	VMOVUPS      Z11, Z11
+	VMAXPS       Z14, Z11, Z11
+	VMOVUPS      Z10, Z10
+	VMINPS       Z11, Z10, Z11
+	VBROADCASTSS const80000000<>+0(SB), Z10
+	VPXORD       Z10, Z11, Z10
+	VMOVUPS      Z7, Z11
+	VFMADD231PS  Z6, Z10, Z11
+	VSUBPS       Z7, Z11, Z6
+	VMOVUPS      Z10, Z7
+	VFNMADD231PS Z8, Z6, Z7
+	VFNMADD231PS Z9, Z6, Z7
+	VMOVUPS      Z1, Z1
+	VFMADD213PS  Z2, Z7, Z1
+	VFMADD213PS  Z3, Z7, Z1
+	VFMADD213PS  Z4, Z7, Z1
+	VFMADD213PS  Z5, Z7, Z1
+	VFMADD213PS  Z0, Z7, Z1
+	VSCALEFPS    Z6, Z1, Z1
+	VADDPS       Z0, Z1, Z1
+	VMOVUPS      Z0, Z2
+	VDIVPS       Z1, Z2, Z1
+	VMOVUPS      Z0, Z0
+	VSUBPS       Z1, Z0, Z0
+	VMULPS       Z14, Z0, Z0
+	VFMADD213PS  Z1, Z1, Z0
+	VMULPS       Z13, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
 // func geluMulAVX512(n int, dst *float32, x *float32, y *float32)
 // Requires: AVX, AVX512F
 TEXT ·geluMulAVX512(SB), NOSPLIT, $0-32
@@ -3690,6 +3800,117 @@ tail:
 	VDIVPS       Y1, Y3, Y1
 	VMULPS       Y2, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func siluGradAVX2(n int, dst *float32, x *float32, y *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·siluGradAVX2(SB), NOSPLIT, $0-32
+	MOVQ n+0(FP), AX
+	MOVQ dst+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ y+24(FP), BX
+	MOVQ AX, SI
+	SHRQ $0x03, SI
+	JZ   tail
+
+vector:
+	VMOVUPS      (DX), Y0
+	VMOVUPS      (BX), Y1
+	VMOVUPS      constc3160000<>+0(SB), Y2
+	VMAXPS       Y0, Y2, Y2
+	VMOVUPS      const43160000<>+0(SB), Y0
+	VMINPS       Y2, Y0, Y2
+	VMOVUPS      constc3160000<>+0(SB), Y0
+	VMAXPS       Y2, Y0, Y0
+	VMOVUPS      const43160000<>+0(SB), Y3
+	VMINPS       Y0, Y3, Y0
+	VPXOR        const80000000<>+0(SB), Y0, Y0
+	VMOVUPS      const4b400000<>+0(SB), Y3
+	VFMADD231PS  const3fb8aa3b<>+0(SB), Y0, Y3
+	VSUBPS       const4b400000<>+0(SB), Y3, Y4
+	VMOVUPS      Y0, Y0
+	VFNMADD231PS const3f318000<>+0(SB), Y4, Y0
+	VFNMADD231PS constb95e8083<>+0(SB), Y4, Y0
+	VMOVUPS      const3c076019<>+0(SB), Y4
+	VFMADD213PS  const3d2b9dd2<>+0(SB), Y0, Y4
+	VFMADD213PS  const3e2aae9e<>+0(SB), Y0, Y4
+	VFMADD213PS  const3efffee1<>+0(SB), Y0, Y4
+	VFMADD213PS  const3f7ffff7<>+0(SB), Y0, Y4
+	VFMADD213PS  const3f800000<>+0(SB), Y0, Y4
+	VPSUBD       const4b400000<>+0(SB), Y3, Y3
+	VPSRAD       $0x01, Y3, Y0
+	VPSUBD       Y0, Y3, Y3
+	VPSLLD       $0x17, Y0, Y0
+	VPADDD       const3f800000<>+0(SB), Y0, Y0
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       const3f800000<>+0(SB), Y3, Y3
+	VMULPS       Y0, Y4, Y0
+	VMULPS       Y3, Y0, Y0
+	VADDPS       const3f800000<>+0(SB), Y0, Y0
+	VMOVUPS      const3f800000<>+0(SB), Y3
+	VDIVPS       Y0, Y3, Y0
+	VMOVUPS      const3f800000<>+0(SB), Y3
+	VSUBPS       Y0, Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VFMADD213PS  Y0, Y0, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, (CX)
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, BX
+	ADDQ         $0x20, CX
+	DECQ         SI
+	JNZ          vector
+
+tail:
+	ANDQ         $0x07, AX
+	JZ           done
+	LEAQ         tailTable<>+0(SB), SI
+	NEGQ         AX
+	VMOVUPS      32(SI)(AX*4), Y0
+	VMASKMOVPS   (DX), Y0, Y1
+	VMASKMOVPS   (BX), Y0, Y2
+	VMOVUPS      constc3160000<>+0(SB), Y3
+	VMAXPS       Y1, Y3, Y3
+	VMOVUPS      const43160000<>+0(SB), Y1
+	VMINPS       Y3, Y1, Y3
+	VMOVUPS      constc3160000<>+0(SB), Y1
+	VMAXPS       Y3, Y1, Y1
+	VMOVUPS      const43160000<>+0(SB), Y4
+	VMINPS       Y1, Y4, Y1
+	VPXOR        const80000000<>+0(SB), Y1, Y1
+	VMOVUPS      const4b400000<>+0(SB), Y4
+	VFMADD231PS  const3fb8aa3b<>+0(SB), Y1, Y4
+	VSUBPS       const4b400000<>+0(SB), Y4, Y5
+	VMOVUPS      Y1, Y1
+	VFNMADD231PS const3f318000<>+0(SB), Y5, Y1
+	VFNMADD231PS constb95e8083<>+0(SB), Y5, Y1
+	VMOVUPS      const3c076019<>+0(SB), Y5
+	VFMADD213PS  const3d2b9dd2<>+0(SB), Y1, Y5
+	VFMADD213PS  const3e2aae9e<>+0(SB), Y1, Y5
+	VFMADD213PS  const3efffee1<>+0(SB), Y1, Y5
+	VFMADD213PS  const3f7ffff7<>+0(SB), Y1, Y5
+	VFMADD213PS  const3f800000<>+0(SB), Y1, Y5
+	VPSUBD       const4b400000<>+0(SB), Y4, Y4
+	VPSRAD       $0x01, Y4, Y1
+	VPSUBD       Y1, Y4, Y4
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       const3f800000<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       const3f800000<>+0(SB), Y4, Y4
+	VMULPS       Y1, Y5, Y1
+	VMULPS       Y4, Y1, Y1
+	VADDPS       const3f800000<>+0(SB), Y1, Y1
+	VMOVUPS      const3f800000<>+0(SB), Y4
+	VDIVPS       Y1, Y4, Y1
+	VMOVUPS      const3f800000<>+0(SB), Y4
+	VSUBPS       Y1, Y4, Y4
+	VMULPS       Y3, Y4, Y4
+	VFMADD213PS  Y1, Y1, Y4
+	VMULPS       Y2, Y4, Y4
+	VMASKMOVPS   Y4, Y0, (CX)
 
 done:
 	VZEROUPPER

@@ -86,6 +86,14 @@ func siluMul(dst, x, y []float32) {
 	}
 }
 
+func siluGrad(dst, x, y []float32) {
+	if cpu.NEON {
+		siluGradNEON(len(x), &dst[0], &x[0], &y[0])
+	} else {
+		siluGradGeneric(dst, x, y)
+	}
+}
+
 func geluMul(dst, x, y []float32) {
 	if cpu.NEON {
 		geluMulNEON(len(x), &dst[0], &x[0], &y[0])

@@ -2629,6 +2629,220 @@ dstWritten:
 done:
 	RET
 
+// func siluGradNEON(n int, dst, x, y *float32)
+TEXT ·siluGradNEON(SB), NOSPLIT, $0-32
+	MOVD n+0(FP), R0
+	MOVD dst+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD y+24(FP), R3
+	MOVD $consts<>(SB), R4
+	FMOVQ 16(R4), F0
+	FMOVQ 32(R4), F1
+	FMOVQ 48(R4), F2
+	FMOVQ 64(R4), F3
+	FMOVQ 80(R4), F4
+	FMOVQ 96(R4), F5
+	FMOVQ 112(R4), F6
+	LSR $3, R0, R5
+	CBZ R5, single
+pair:
+	FLDPQ 0(R2), (F7, F8)
+	FLDPQ 0(R3), (F9, F10)
+	WORD $0x4e26f4e7 // fmax v7.4s, v7.4s, v6.4s
+	WORD $0x4e26f508 // fmax v8.4s, v8.4s, v6.4s
+	WORD $0x4ea5f4e7 // fmin v7.4s, v7.4s, v5.4s
+	WORD $0x4ea5f508 // fmin v8.4s, v8.4s, v5.4s
+	WORD $0x4e26f4eb // fmax v11.4s, v7.4s, v6.4s
+	WORD $0x4e26f50c // fmax v12.4s, v8.4s, v6.4s
+	WORD $0x4ea5f56b // fmin v11.4s, v11.4s, v5.4s
+	WORD $0x4ea5f58c // fmin v12.4s, v12.4s, v5.4s
+	WORD $0x6ea0f96b // fneg v11.4s, v11.4s
+	WORD $0x6ea0f98c // fneg v12.4s, v12.4s
+	FMOVQ 32(R4), F13
+	FMOVQ 32(R4), F14
+	VFMLA V0.S4, V11.S4, V13.S4
+	VFMLA V0.S4, V12.S4, V14.S4
+	WORD $0x4ea1d5af // fsub v15.4s, v13.4s, v1.4s
+	WORD $0x4ea1d5d0 // fsub v16.4s, v14.4s, v1.4s
+	VFMLS V2.S4, V15.S4, V11.S4
+	VFMLS V2.S4, V16.S4, V12.S4
+	VFMLS V3.S4, V15.S4, V11.S4
+	VFMLS V3.S4, V16.S4, V12.S4
+	FMOVQ 128(R4), F15
+	FMOVQ 128(R4), F16
+	FMOVQ 144(R4), F17
+	FMOVQ 144(R4), F18
+	VFMLA V11.S4, V15.S4, V17.S4
+	VFMLA V12.S4, V16.S4, V18.S4
+	FMOVQ 160(R4), F15
+	FMOVQ 160(R4), F16
+	VFMLA V11.S4, V17.S4, V15.S4
+	VFMLA V12.S4, V18.S4, V16.S4
+	FMOVQ 176(R4), F17
+	FMOVQ 176(R4), F18
+	VFMLA V11.S4, V15.S4, V17.S4
+	VFMLA V12.S4, V16.S4, V18.S4
+	FMOVQ 192(R4), F15
+	FMOVQ 192(R4), F16
+	VFMLA V11.S4, V17.S4, V15.S4
+	VFMLA V12.S4, V18.S4, V16.S4
+	FMOVQ 80(R4), F17
+	FMOVQ 80(R4), F18
+	VFMLA V11.S4, V15.S4, V17.S4
+	VFMLA V12.S4, V16.S4, V18.S4
+	VSUB V1.S4, V13.S4, V11.S4
+	VSUB V1.S4, V14.S4, V12.S4
+	WORD $0x4f3f056d // sshr v13.4s, v11.4s, #1
+	WORD $0x4f3f058e // sshr v14.4s, v12.4s, #1
+	VSUB V13.S4, V11.S4, V11.S4
+	VSUB V14.S4, V12.S4, V12.S4
+	VSHL $23, V13.S4, V13.S4
+	VSHL $23, V14.S4, V14.S4
+	VADD V4.S4, V13.S4, V13.S4
+	VADD V4.S4, V14.S4, V14.S4
+	WORD $0x6e2dde2d // fmul v13.4s, v17.4s, v13.4s
+	WORD $0x6e2ede4e // fmul v14.4s, v18.4s, v14.4s
+	VSHL $23, V11.S4, V11.S4
+	VSHL $23, V12.S4, V12.S4
+	VADD V4.S4, V11.S4, V11.S4
+	VADD V4.S4, V12.S4, V12.S4
+	WORD $0x6e2bddab // fmul v11.4s, v13.4s, v11.4s
+	WORD $0x6e2cddcc // fmul v12.4s, v14.4s, v12.4s
+	WORD $0x4e24d56b // fadd v11.4s, v11.4s, v4.4s
+	WORD $0x4e24d58c // fadd v12.4s, v12.4s, v4.4s
+	WORD $0x6e2bfc8b // fdiv v11.4s, v4.4s, v11.4s
+	WORD $0x6e2cfc8c // fdiv v12.4s, v4.4s, v12.4s
+	VMOV V11.B16, V13.B16
+	VMOV V12.B16, V14.B16
+	WORD $0x4eabd48f // fsub v15.4s, v4.4s, v11.4s
+	WORD $0x4eacd490 // fsub v16.4s, v4.4s, v12.4s
+	WORD $0x6e27dde7 // fmul v7.4s, v15.4s, v7.4s
+	WORD $0x6e28de08 // fmul v8.4s, v16.4s, v8.4s
+	VFMLA V11.S4, V7.S4, V13.S4
+	VFMLA V12.S4, V8.S4, V14.S4
+	WORD $0x6e29dda7 // fmul v7.4s, v13.4s, v9.4s
+	WORD $0x6e2addc8 // fmul v8.4s, v14.4s, v10.4s
+	FSTPQ (F7, F8), 0(R1)
+	ADD $32, R2
+	ADD $32, R3
+	ADD $32, R1
+	SUBS $1, R5
+	BNE pair
+single:
+	TBZ $2, R0, tail
+	FMOVQ 0(R2), F7
+	FMOVQ 0(R3), F8
+	WORD $0x4e26f4e7 // fmax v7.4s, v7.4s, v6.4s
+	WORD $0x4ea5f4e7 // fmin v7.4s, v7.4s, v5.4s
+	WORD $0x4e26f4e9 // fmax v9.4s, v7.4s, v6.4s
+	WORD $0x4ea5f529 // fmin v9.4s, v9.4s, v5.4s
+	WORD $0x6ea0f929 // fneg v9.4s, v9.4s
+	FMOVQ 32(R4), F10
+	VFMLA V0.S4, V9.S4, V10.S4
+	WORD $0x4ea1d54b // fsub v11.4s, v10.4s, v1.4s
+	VFMLS V2.S4, V11.S4, V9.S4
+	VFMLS V3.S4, V11.S4, V9.S4
+	FMOVQ 128(R4), F11
+	FMOVQ 144(R4), F12
+	VFMLA V9.S4, V11.S4, V12.S4
+	FMOVQ 160(R4), F11
+	VFMLA V9.S4, V12.S4, V11.S4
+	FMOVQ 176(R4), F12
+	VFMLA V9.S4, V11.S4, V12.S4
+	FMOVQ 192(R4), F11
+	VFMLA V9.S4, V12.S4, V11.S4
+	FMOVQ 80(R4), F12
+	VFMLA V9.S4, V11.S4, V12.S4
+	VSUB V1.S4, V10.S4, V9.S4
+	WORD $0x4f3f052a // sshr v10.4s, v9.4s, #1
+	VSUB V10.S4, V9.S4, V9.S4
+	VSHL $23, V10.S4, V10.S4
+	VADD V4.S4, V10.S4, V10.S4
+	WORD $0x6e2add8a // fmul v10.4s, v12.4s, v10.4s
+	VSHL $23, V9.S4, V9.S4
+	VADD V4.S4, V9.S4, V9.S4
+	WORD $0x6e29dd49 // fmul v9.4s, v10.4s, v9.4s
+	WORD $0x4e24d529 // fadd v9.4s, v9.4s, v4.4s
+	WORD $0x6e29fc89 // fdiv v9.4s, v4.4s, v9.4s
+	VMOV V9.B16, V10.B16
+	WORD $0x4ea9d48b // fsub v11.4s, v4.4s, v9.4s
+	WORD $0x6e27dd67 // fmul v7.4s, v11.4s, v7.4s
+	VFMLA V9.S4, V7.S4, V10.S4
+	WORD $0x6e28dd47 // fmul v7.4s, v10.4s, v8.4s
+	FMOVQ F7, 0(R1)
+	ADD $16, R2
+	ADD $16, R3
+	ADD $16, R1
+tail:
+	AND $3, R0, R0
+	CBZ R0, done
+	TBZ $1, R0, xOne
+	FMOVD (R2), F7
+	TBZ $0, R0, xRead
+	ADD $8, R2, R2
+	VLD1 (R2), V7.S[2]
+	B xRead
+xOne:
+	FMOVS (R2), F7
+xRead:
+	TBZ $1, R0, yOne
+	FMOVD (R3), F8
+	TBZ $0, R0, yRead
+	ADD $8, R3, R2
+	VLD1 (R2), V8.S[2]
+	B yRead
+yOne:
+	FMOVS (R3), F8
+yRead:
+	WORD $0x4e26f4e7 // fmax v7.4s, v7.4s, v6.4s
+	WORD $0x4ea5f4e7 // fmin v7.4s, v7.4s, v5.4s
+	WORD $0x4e26f4e6 // fmax v6.4s, v7.4s, v6.4s
+	WORD $0x4ea5f4c5 // fmin v5.4s, v6.4s, v5.4s
+	WORD $0x6ea0f8a5 // fneg v5.4s, v5.4s
+	FMOVQ 32(R4), F6
+	VFMLA V0.S4, V5.S4, V6.S4
+	WORD $0x4ea1d4c0 // fsub v0.4s, v6.4s, v1.4s
+	VFMLS V2.S4, V0.S4, V5.S4
+	VFMLS V3.S4, V0.S4, V5.S4
+	FMOVQ 128(R4), F0
+	FMOVQ 144(R4), F2
+	VFMLA V5.S4, V0.S4, V2.S4
+	FMOVQ 160(R4), F0
+	VFMLA V5.S4, V2.S4, V0.S4
+	FMOVQ 176(R4), F2
+	VFMLA V5.S4, V0.S4, V2.S4
+	FMOVQ 192(R4), F0
+	VFMLA V5.S4, V2.S4, V0.S4
+	FMOVQ 80(R4), F2
+	VFMLA V5.S4, V0.S4, V2.S4
+	VSUB V1.S4, V6.S4, V0.S4
+	WORD $0x4f3f0401 // sshr v1.4s, v0.4s, #1
+	VSUB V1.S4, V0.S4, V0.S4
+	VSHL $23, V1.S4, V1.S4
+	VADD V4.S4, V1.S4, V1.S4
+	WORD $0x6e21dc41 // fmul v1.4s, v2.4s, v1.4s
+	VSHL $23, V0.S4, V0.S4
+	VADD V4.S4, V0.S4, V0.S4
+	WORD $0x6e20dc20 // fmul v0.4s, v1.4s, v0.4s
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
+	VMOV V0.B16, V1.B16
+	WORD $0x4ea0d482 // fsub v2.4s, v4.4s, v0.4s
+	WORD $0x6e27dc42 // fmul v2.4s, v2.4s, v7.4s
+	VFMLA V0.S4, V2.S4, V1.S4
+	WORD $0x6e28dc20 // fmul v0.4s, v1.4s, v8.4s
+	TBZ $1, R0, dstOne
+	FMOVD F0, (R1)
+	TBZ $0, R0, dstWritten
+	ADD $8, R1, R0
+	VST1 V0.S[2], (R0)
+	B dstWritten
+dstOne:
+	FMOVS F0, (R1)
+dstWritten:
+done:
+	RET
+
 // func geluMulNEON(n int, dst, x, y *float32)
 TEXT ·geluMulNEON(SB), NOSPLIT, $0-32
 	MOVD n+0(FP), R0

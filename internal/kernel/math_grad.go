@@ -14,16 +14,21 @@ func SigmoidGrad(dst, x, dy []float32) {
 	slope(dst, x, dy, func(v float64) float64 { s := sigmoid64(v); return s * (1 - s) })
 }
 func SiLUGrad(dst, x, dy []float32) {
-	slope(dst, x, dy, func(v float64) float64 { s := sigmoid64(v); return s * (1 + v*(1-s)) })
+	for check("SiLUGrad", len(dst), len(x), len(dy)); len(dst) > 0; dst, x, dy = rest(dst), rest(x), rest(dy) {
+		siluGrad(head(dst), head(x), head(dy))
+	}
 }
-func SoftplusGrad(dst, x, dy []float32) {
-	slope(dst, x, dy, func(v float64) float64 {
-		if v > 20 {
-			return 1
-		}
-		return sigmoid64(v)
-	})
+
+// siluSlope64 bounds v, so that there is no ∞·0.
+func siluSlope64(v float64) float64 {
+	s := sigmoid64(v)
+	return s * (1 + max(-1000, min(1000, v))*(1-s))
 }
+
+// SoftplusGrad is SigmoidMul: above 20, where the softplus is x itself, the sigmoid is
+// 1 in float32.
+func SoftplusGrad(dst, x, dy []float32) { SigmoidMul(dst, x, dy) }
+
 func TanhGrad(dst, x, dy []float32) {
 	slope(dst, x, dy, func(v float64) float64 { t := math.Tanh(v); return 1 - t*t })
 }

@@ -12,6 +12,7 @@ func geluTanh(dst, x []float32)          { geluTanhGeneric(dst, x) }
 func relu(dst, x []float32)              { reluGeneric(dst, x) }
 func sigmoidMul(dst, x, y []float32)     { sigmoidMulGeneric(dst, x, y) }
 func siluMul(dst, x, y []float32)        { siluMulGeneric(dst, x, y) }
+func siluGrad(dst, x, y []float32)       { siluGradGeneric(dst, x, y) }
 func geluMul(dst, x, y []float32)        { geluMulGeneric(dst, x, y) }
 func geluTanhMul(dst, x, y []float32)    { geluTanhMulGeneric(dst, x, y) }
 func expSub(dst, x []float32, s float32) { expSubGeneric(dst, x, s) }

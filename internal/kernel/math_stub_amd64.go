@@ -99,6 +99,11 @@ func sigmoidMulAVX512(n int, dst *float32, x *float32, y *float32)
 //go:noescape
 func siluMulAVX512(n int, dst *float32, x *float32, y *float32)
 
+// siluGradAVX512 computes dst = (x·σ(x))'·y.
+//
+//go:noescape
+func siluGradAVX512(n int, dst *float32, x *float32, y *float32)
+
 // geluMulAVX512 computes dst = x·Φ(x)·y.
 //
 //go:noescape
@@ -218,6 +223,11 @@ func sigmoidMulAVX2(n int, dst *float32, x *float32, y *float32)
 //
 //go:noescape
 func siluMulAVX2(n int, dst *float32, x *float32, y *float32)
+
+// siluGradAVX2 computes dst = (x·σ(x))'·y.
+//
+//go:noescape
+func siluGradAVX2(n int, dst *float32, x *float32, y *float32)
 
 // geluMulAVX2 computes dst = x·Φ(x)·y.
 //

@@ -99,6 +99,11 @@ func sigmoidMulNEON(n int, dst, x, y *float32)
 //go:noescape
 func siluMulNEON(n int, dst, x, y *float32)
 
+// siluGradNEON computes dst = (x·σ(x))'·y.
+//
+//go:noescape
+func siluGradNEON(n int, dst, x, y *float32)
+
 // geluMulNEON computes dst = x·Φ(x)·y.
 //
 //go:noescape

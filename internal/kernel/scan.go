@@ -126,6 +126,10 @@ type Scan struct {
 	// Resets lists positions before which the state becomes zero, in ascending
 	// order: the first positions of sequences that lie in one row.
 	Resets []int
+
+	// Starts, if it is not nil, receives h before every position that is a multiple
+	// of ScanSegment, for the gradient: ⌈L/ScanSegment⌉ states, one after the other.
+	Starts []float32
 }
 
 // SelectiveScan takes the channels of blocks lo to hi-1 through all positions of s:
@@ -152,11 +156,15 @@ func SelectiveScan(s *Scan, lo, hi int) {
 	end := min(hi*ScanBlock, s.E)
 	resets := s.Resets
 	for t := 0; t < s.L; {
+		if s.Starts != nil && t%ScanSegment == 0 {
+			from, to := lo*ScanBlock*s.N, hi*ScanBlock*s.N
+			copy(s.Starts[t/ScanSegment*ScanLen(s.E, s.N)+from:], s.State[from:to])
+		}
 		for len(resets) > 0 && resets[0] <= t {
 			clear(s.State[lo*ScanBlock*s.N : hi*ScanBlock*s.N])
 			resets = resets[1:]
 		}
-		next := min(t+scanPositions, s.L)
+		next := min(t-t%scanPositions+scanPositions, s.L)
 		if len(resets) > 0 {
 			next = min(next, resets[0])
 		}
@@ -287,6 +295,9 @@ func (s *Scan) checkInput(lo, hi int) {
 	n := ScanLen(s.E, s.N)
 	checkScanLen("A", len(s.A), n)
 	checkScanLen("State", len(s.State), n)
+	if s.Starts != nil {
+		checkScanLen("Starts", len(s.Starts), (s.L+ScanSegment-1)/ScanSegment*n)
+	}
 	if s.BConst {
 		checkScanLen("B", len(s.B), n)
 	} else {

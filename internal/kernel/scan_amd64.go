@@ -16,3 +16,40 @@ func scanBlocks(p *scanTile) {
 		scanBlocksGeneric(p)
 	}
 }
+
+func scanForth(p *scanGradTile) {
+	switch {
+	case cpu.AVX512:
+		scanForthAVX512(p.l, p.n, &p.u[0], &p.delta[0], p.ldu, p.ldd, &p.a[0], &p.b[0], p.ldb, &p.trace[0])
+	case cpu.AVX2:
+		scanForthAVX2(p.l, p.n, &p.u[0], &p.delta[0], p.ldu, p.ldd, &p.a[0], &p.b[0], p.ldb, &p.trace[0])
+	default:
+		scanForthGeneric(p)
+	}
+}
+
+func scanBack(p *scanGradTile) {
+	if !cpu.AVX512 && !cpu.AVX2 {
+		scanBackGeneric(p)
+		return
+	}
+	t := p.l - 1
+	u, delta, dy, du, ddelta := &p.u[t*p.ldu], &p.delta[t*p.ldd], &p.dy[t*p.lddy], &p.du[t*p.lddu], &p.ddelta[t*p.ldddelta]
+	// The last row of the trace, from its own beginning.
+	last := &p.trace[p.l*p.n*scanTrace]
+	if cpu.AVX512 {
+		scanBackAVX512(p.l, p.n, u, delta, dy, du, ddelta, p.ldu, p.ldd, p.lddy, p.lddu, p.ldddelta,
+			&p.a[0], &p.b[t*p.ldb], &p.c[t*p.ldc], p.ldb, p.ldc, &p.d[0], &p.dd[0], last, &p.grad[0], &p.da[0])
+	} else {
+		scanBackAVX2(p.l, p.n, u, delta, dy, du, ddelta, p.ldu, p.ldd, p.lddy, p.lddu, p.ldddelta,
+			&p.a[0], &p.b[t*p.ldb], &p.c[t*p.ldc], p.ldb, p.ldc, &p.d[0], &p.dd[0], last, &p.grad[0], &p.da[0])
+	}
+}
+
+func scanFold(count int, trace, db, dc []float32) {
+	if cpu.AVX2 || cpu.AVX512 {
+		scanFoldAVX2(count, &trace[0], &db[0], &dc[0])
+	} else {
+		scanFoldGeneric(count, trace, db, dc)
+	}
+}

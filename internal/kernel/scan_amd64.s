@@ -257,6 +257,191 @@ DATA const5e800000<>+24(SB)/4, $0x5e800000
 DATA const5e800000<>+28(SB)/4, $0x5e800000
 GLOBL const5e800000<>(SB), RODATA|NOPTR, $32
 
+// func scanForthAVX512(l int, n int, u *float32, delta *float32, ldu int, ldd int, a *float32, b *float32, ldb int, trace *float32)
+// Requires: AVX, AVX512F, SSE
+TEXT ·scanForthAVX512(SB), NOSPLIT, $8-80
+	STMXCSR      (SP)
+	MOVL         (SP), AX
+	ORL          $0x00008040, AX
+	MOVL         AX, 4(SP)
+	LDMXCSR      4(SP)
+	VBROADCASTSS const3aaddcf3<>+0(SB), Z0
+	VBROADCASTSS const3c1e75b2<>+0(SB), Z1
+	VBROADCASTSS const3d635be2<>+0(SB), Z2
+	VBROADCASTSS const3e75fcde<>+0(SB), Z3
+	VBROADCASTSS const3f317214<>+0(SB), Z4
+	VBROADCASTSS const3f800000<>+0(SB), Z5
+	VBROADCASTSS const4b40007f<>+0(SB), Z6
+	VBROADCASTSS const5e800000<>+0(SB), Z6
+	MOVQ         n+8(FP), AX
+	MOVQ         u+16(FP), CX
+	MOVQ         delta+24(FP), DX
+	MOVQ         b+56(FP), BX
+	MOVQ         ldu+32(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         ldd+40(FP), DI
+	SHLQ         $0x02, DI
+	MOVQ         ldb+64(FP), R8
+	SHLQ         $0x02, R8
+	MOVQ         trace+72(FP), R9
+	MOVQ         l+0(FP), R11
+	IMUL3Q       $0x00000100, AX, R10
+	ADDQ         R9, R10
+
+position:
+	VMOVUPS Z6, Z9
+	VMOVUPS (DX), Z7
+	VMULPS  (CX), Z7, Z8
+	VMINPS  Z7, Z9, Z7
+	MOVQ    a+48(FP), R12
+	XORQ    R13, R13
+
+state:
+	VBROADCASTSS (BX)(R13*4), Z9
+	VMULPS       (R12), Z7, Z10
+	VRNDSCALEPS  $0x00, Z10, Z11
+	VSUBPS       Z11, Z10, Z10
+	VMOVUPS      Z0, Z12
+	VFMADD213PS  Z1, Z10, Z12
+	VFMADD213PS  Z2, Z10, Z12
+	VFMADD213PS  Z3, Z10, Z12
+	VFMADD213PS  Z4, Z10, Z12
+	VFMADD213PS  Z5, Z10, Z12
+	VSCALEFPS    Z11, Z12, Z12
+	VMULPS       Z9, Z8, Z9
+	VFMADD231PS  64(R9), Z12, Z9
+	VMOVUPS      Z12, (R10)
+	VMOVUPS      Z9, 64(R10)
+	ADDQ         $0x00000100, R9
+	ADDQ         $0x00000100, R10
+	ADDQ         $0x40, R12
+	INCQ         R13
+	CMPQ         R13, AX
+	JNE          state
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	ADDQ         R8, BX
+	DECQ         R11
+	JNZ          position
+	LDMXCSR      (SP)
+	VZEROUPPER
+	RET
+
+// func scanBackAVX512(l int, n int, u *float32, delta *float32, dy *float32, du *float32, ddelta *float32, ldu int, ldd int, lddy int, lddu int, ldddelta int, a *float32, b *float32, c *float32, ldb int, ldc int, d *float32, dd *float32, trace *float32, grad *float32, da *float32)
+// Requires: AVX, AVX512F, SSE
+TEXT ·scanBackAVX512(SB), NOSPLIT, $8-176
+	STMXCSR (SP)
+	MOVL    (SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 4(SP)
+	LDMXCSR 4(SP)
+	SHLQ    $0x02, ldu+56(FP)
+	SHLQ    $0x02, ldd+64(FP)
+	SHLQ    $0x02, lddy+72(FP)
+	SHLQ    $0x02, lddu+80(FP)
+	SHLQ    $0x02, ldddelta+88(FP)
+	SHLQ    $0x02, ldb+120(FP)
+	SHLQ    $0x02, ldc+128(FP)
+	MOVQ    n+8(FP), AX
+	MOVQ    trace+152(FP), DX
+	IMUL3Q  $0x00000100, AX, CX
+	MOVQ    DX, BX
+	SUBQ    CX, BX
+
+position:
+	MOVQ        u+16(FP), SI
+	MOVQ        delta+24(FP), DI
+	MOVQ        dy+32(FP), R8
+	MOVQ        dd+144(FP), R9
+	VPXORD      Z3, Z3, Z3
+	VPXORD      Z4, Z4, Z4
+	VMOVUPS     (DI), Z0
+	VMOVUPS     (SI), Z1
+	VMOVUPS     (R8), Z2
+	VMOVUPS     (R9), Z5
+	VFMADD231PS Z1, Z2, Z5
+	VMOVUPS     Z5, (R9)
+	VMULPS      Z0, Z1, Z1
+	MOVQ        a+96(FP), SI
+	MOVQ        grad+160(FP), DI
+	MOVQ        da+168(FP), R8
+	MOVQ        b+104(FP), R9
+	MOVQ        c+112(FP), R10
+	XORQ        R11, R11
+	XORQ        R12, R12
+
+state:
+	VBROADCASTSS (R9)(R11*4), Z5
+	VBROADCASTSS (R10)(R11*4), Z6
+	VMOVUPS      (DI)(R12*1), Z7
+	VFMADD231PS  Z6, Z2, Z7
+	VMOVUPS      128(DX), Z6
+	VFMADD231PS  Z1, Z7, Z6
+	VMOVUPS      Z6, 128(DX)
+	VMOVUPS      192(DX), Z6
+	VFMADD231PS  64(DX), Z2, Z6
+	VMOVUPS      Z6, 192(DX)
+	VFMADD231PS  Z5, Z7, Z3
+	VMULPS       (DX), Z7, Z7
+	VMOVUPS      Z7, (DI)(R12*1)
+	VMULPS       64(BX), Z7, Z5
+	VFMADD231PS  (SI)(R12*1), Z5, Z4
+	VMOVUPS      (R8)(R12*1), Z6
+	VFMADD231PS  Z0, Z5, Z6
+	VMOVUPS      Z6, (R8)(R12*1)
+	ADDQ         $0x00000100, DX
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x40, R12
+	INCQ         R11
+	CMPQ         R11, AX
+	JNE          state
+	SUBQ         CX, DX
+	SUBQ         CX, DX
+	SUBQ         CX, BX
+	SUBQ         CX, BX
+	MOVQ         u+16(FP), SI
+	MOVQ         d+136(FP), DI
+	MOVQ         du+40(FP), R8
+	MOVQ         ddelta+48(FP), R9
+	VBROADCASTSS const3f317218<>+0(SB), Z1
+	VMOVUPS      Z1, Z1
+	VMOVUPS      (SI), Z5
+	VMULPS       (DI), Z2, Z2
+	VFMADD231PS  Z3, Z0, Z2
+	VMULPS       Z1, Z4, Z4
+	VFMADD231PS  Z5, Z3, Z4
+	VMOVUPS      Z2, (R8)
+	VMOVUPS      Z4, (R9)
+	MOVQ         ldu+56(FP), SI
+	SUBQ         SI, u+16(FP)
+	MOVQ         ldd+64(FP), SI
+	SUBQ         SI, delta+24(FP)
+	MOVQ         lddy+72(FP), SI
+	SUBQ         SI, dy+32(FP)
+	MOVQ         lddu+80(FP), SI
+	SUBQ         SI, du+40(FP)
+	MOVQ         ldddelta+88(FP), SI
+	SUBQ         SI, ddelta+48(FP)
+	MOVQ         ldb+120(FP), SI
+	SUBQ         SI, b+104(FP)
+	MOVQ         ldc+128(FP), SI
+	SUBQ         SI, c+112(FP)
+	DECQ         l+0(FP)
+	JNZ          position
+	LDMXCSR      (SP)
+	VZEROUPPER
+	RET
+
+DATA const3f317218<>+0(SB)/4, $0x3f317218
+DATA const3f317218<>+4(SB)/4, $0x3f317218
+DATA const3f317218<>+8(SB)/4, $0x3f317218
+DATA const3f317218<>+12(SB)/4, $0x3f317218
+DATA const3f317218<>+16(SB)/4, $0x3f317218
+DATA const3f317218<>+20(SB)/4, $0x3f317218
+DATA const3f317218<>+24(SB)/4, $0x3f317218
+DATA const3f317218<>+28(SB)/4, $0x3f317218
+GLOBL const3f317218<>(SB), RODATA|NOPTR, $32
+
 // func scanAVX2(l int, n int, blocks int, y *float32, u *float32, delta *float32, ldy int, ldu int, ldd int, a *float32, h *float32, b *float32, c *float32, d *float32, ldb int, ldc int, bBlock int, cBlock int, dStep int, bChannels bool, cChannels bool)
 // Requires: AVX, AVX2, FMA3, SSE
 TEXT ·scanAVX2(SB), NOSPLIT, $8-154
@@ -552,3 +737,293 @@ DATA const43000000<>+20(SB)/4, $0x43000000
 DATA const43000000<>+24(SB)/4, $0x43000000
 DATA const43000000<>+28(SB)/4, $0x43000000
 GLOBL const43000000<>(SB), RODATA|NOPTR, $32
+
+// func scanForthAVX2(l int, n int, u *float32, delta *float32, ldu int, ldd int, a *float32, b *float32, ldb int, trace *float32)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·scanForthAVX2(SB), NOSPLIT, $8-80
+	STMXCSR (SP)
+	MOVL    (SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 4(SP)
+	LDMXCSR 4(SP)
+	MOVQ    n+8(FP), AX
+	MOVQ    u+16(FP), CX
+	MOVQ    delta+24(FP), DX
+	MOVQ    b+56(FP), BX
+	MOVQ    ldu+32(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    ldd+40(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    ldb+64(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    trace+72(FP), R9
+	MOVQ    l+0(FP), R11
+	IMUL3Q  $0x00000100, AX, R10
+	ADDQ    R9, R10
+
+position:
+	VMOVUPS const5e800000<>+0(SB), Y2
+	VMOVUPS (DX), Y0
+	VMULPS  (CX), Y0, Y1
+	VMINPS  Y0, Y2, Y0
+	VMOVUPS const5e800000<>+0(SB), Y4
+	VMOVUPS 32(DX), Y2
+	VMULPS  32(CX), Y2, Y3
+	VMINPS  Y2, Y4, Y2
+	MOVQ    a+48(FP), R12
+	XORQ    R13, R13
+
+state:
+	VBROADCASTSS (BX)(R13*4), Y4
+	VMULPS       (R12), Y0, Y5
+	VMOVUPS      constc2fe0000<>+0(SB), Y6
+	VMOVUPS      const43000000<>+0(SB), Y7
+	VMAXPS       Y5, Y6, Y5
+	VMINPS       Y5, Y7, Y5
+	VADDPS       const4b40007f<>+0(SB), Y5, Y6
+	VSUBPS       const4b40007f<>+0(SB), Y6, Y7
+	VSUBPS       Y7, Y5, Y7
+	VMOVUPS      const3aaddcf3<>+0(SB), Y5
+	VFMADD213PS  const3c1e75b2<>+0(SB), Y7, Y5
+	VFMADD213PS  const3d635be2<>+0(SB), Y7, Y5
+	VFMADD213PS  const3e75fcde<>+0(SB), Y7, Y5
+	VFMADD213PS  const3f317214<>+0(SB), Y7, Y5
+	VFMADD213PS  const3f800000<>+0(SB), Y7, Y5
+	VPSLLD       $0x17, Y6, Y6
+	VMULPS       Y6, Y5, Y5
+	VMULPS       Y4, Y1, Y6
+	VFMADD231PS  64(R9), Y5, Y6
+	VMOVUPS      Y5, (R10)
+	VMOVUPS      Y6, 64(R10)
+	VMULPS       32(R12), Y2, Y5
+	VMOVUPS      constc2fe0000<>+0(SB), Y6
+	VMOVUPS      const43000000<>+0(SB), Y7
+	VMAXPS       Y5, Y6, Y5
+	VMINPS       Y5, Y7, Y5
+	VADDPS       const4b40007f<>+0(SB), Y5, Y6
+	VSUBPS       const4b40007f<>+0(SB), Y6, Y7
+	VSUBPS       Y7, Y5, Y7
+	VMOVUPS      const3aaddcf3<>+0(SB), Y5
+	VFMADD213PS  const3c1e75b2<>+0(SB), Y7, Y5
+	VFMADD213PS  const3d635be2<>+0(SB), Y7, Y5
+	VFMADD213PS  const3e75fcde<>+0(SB), Y7, Y5
+	VFMADD213PS  const3f317214<>+0(SB), Y7, Y5
+	VFMADD213PS  const3f800000<>+0(SB), Y7, Y5
+	VPSLLD       $0x17, Y6, Y6
+	VMULPS       Y6, Y5, Y5
+	VMULPS       Y4, Y3, Y4
+	VFMADD231PS  96(R9), Y5, Y4
+	VMOVUPS      Y5, 32(R10)
+	VMOVUPS      Y4, 96(R10)
+	ADDQ         $0x00000100, R9
+	ADDQ         $0x00000100, R10
+	ADDQ         $0x40, R12
+	INCQ         R13
+	CMPQ         R13, AX
+	JNE          state
+	ADDQ         SI, CX
+	ADDQ         DI, DX
+	ADDQ         R8, BX
+	DECQ         R11
+	JNZ          position
+	LDMXCSR      (SP)
+	VZEROUPPER
+	RET
+
+// func scanBackAVX2(l int, n int, u *float32, delta *float32, dy *float32, du *float32, ddelta *float32, ldu int, ldd int, lddy int, lddu int, ldddelta int, a *float32, b *float32, c *float32, ldb int, ldc int, d *float32, dd *float32, trace *float32, grad *float32, da *float32)
+// Requires: AVX, FMA3, SSE
+TEXT ·scanBackAVX2(SB), NOSPLIT, $8-176
+	STMXCSR (SP)
+	MOVL    (SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 4(SP)
+	LDMXCSR 4(SP)
+	SHLQ    $0x02, ldu+56(FP)
+	SHLQ    $0x02, ldd+64(FP)
+	SHLQ    $0x02, lddy+72(FP)
+	SHLQ    $0x02, lddu+80(FP)
+	SHLQ    $0x02, ldddelta+88(FP)
+	SHLQ    $0x02, ldb+120(FP)
+	SHLQ    $0x02, ldc+128(FP)
+	MOVQ    n+8(FP), AX
+	MOVQ    trace+152(FP), DX
+	IMUL3Q  $0x00000100, AX, CX
+	MOVQ    DX, BX
+	SUBQ    CX, BX
+
+position:
+	MOVQ        u+16(FP), SI
+	MOVQ        delta+24(FP), DI
+	MOVQ        dy+32(FP), R8
+	MOVQ        dd+144(FP), R9
+	VXORPS      Y3, Y3, Y3
+	VXORPS      Y4, Y4, Y4
+	VMOVUPS     (DI), Y0
+	VMOVUPS     (SI), Y1
+	VMOVUPS     (R8), Y2
+	VMOVUPS     (R9), Y5
+	VFMADD231PS Y1, Y2, Y5
+	VMOVUPS     Y5, (R9)
+	VMULPS      Y0, Y1, Y1
+	VXORPS      Y8, Y8, Y8
+	VXORPS      Y9, Y9, Y9
+	VMOVUPS     32(DI), Y5
+	VMOVUPS     32(SI), Y6
+	VMOVUPS     32(R8), Y7
+	VMOVUPS     32(R9), Y10
+	VFMADD231PS Y6, Y7, Y10
+	VMOVUPS     Y10, 32(R9)
+	VMULPS      Y5, Y6, Y6
+	MOVQ        a+96(FP), SI
+	MOVQ        grad+160(FP), DI
+	MOVQ        da+168(FP), R8
+	MOVQ        b+104(FP), R9
+	MOVQ        c+112(FP), R10
+	XORQ        R11, R11
+	XORQ        R12, R12
+
+state:
+	VBROADCASTSS (R9)(R11*4), Y10
+	VBROADCASTSS (R10)(R11*4), Y11
+	VMOVUPS      (DI)(R12*1), Y12
+	VFMADD231PS  Y11, Y2, Y12
+	VMOVUPS      128(DX), Y13
+	VFMADD231PS  Y1, Y12, Y13
+	VMOVUPS      Y13, 128(DX)
+	VMOVUPS      192(DX), Y13
+	VFMADD231PS  64(DX), Y2, Y13
+	VMOVUPS      Y13, 192(DX)
+	VFMADD231PS  Y10, Y12, Y3
+	VMULPS       (DX), Y12, Y12
+	VMOVUPS      Y12, (DI)(R12*1)
+	VMULPS       64(BX), Y12, Y12
+	VFMADD231PS  (SI)(R12*1), Y12, Y4
+	VMOVUPS      (R8)(R12*1), Y13
+	VFMADD231PS  Y0, Y12, Y13
+	VMOVUPS      Y13, (R8)(R12*1)
+	VMOVUPS      32(DI)(R12*1), Y12
+	VFMADD231PS  Y11, Y7, Y12
+	VMOVUPS      160(DX), Y11
+	VFMADD231PS  Y6, Y12, Y11
+	VMOVUPS      Y11, 160(DX)
+	VMOVUPS      224(DX), Y11
+	VFMADD231PS  96(DX), Y7, Y11
+	VMOVUPS      Y11, 224(DX)
+	VFMADD231PS  Y10, Y12, Y8
+	VMULPS       32(DX), Y12, Y12
+	VMOVUPS      Y12, 32(DI)(R12*1)
+	VMULPS       96(BX), Y12, Y10
+	VFMADD231PS  32(SI)(R12*1), Y10, Y9
+	VMOVUPS      32(R8)(R12*1), Y11
+	VFMADD231PS  Y5, Y10, Y11
+	VMOVUPS      Y11, 32(R8)(R12*1)
+	ADDQ         $0x00000100, DX
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x40, R12
+	INCQ         R11
+	CMPQ         R11, AX
+	JNE          state
+	SUBQ         CX, DX
+	SUBQ         CX, DX
+	SUBQ         CX, BX
+	SUBQ         CX, BX
+	MOVQ         u+16(FP), SI
+	MOVQ         d+136(FP), DI
+	MOVQ         du+40(FP), R8
+	MOVQ         ddelta+48(FP), R9
+	VMOVUPS      const3f317218<>+0(SB), Y1
+	VMOVUPS      (SI), Y6
+	VMULPS       (DI), Y2, Y2
+	VFMADD231PS  Y3, Y0, Y2
+	VMULPS       Y1, Y4, Y4
+	VFMADD231PS  Y6, Y3, Y4
+	VMOVUPS      Y2, (R8)
+	VMOVUPS      Y4, (R9)
+	VMOVUPS      32(SI), Y0
+	VMULPS       32(DI), Y7, Y2
+	VFMADD231PS  Y8, Y5, Y2
+	VMULPS       Y1, Y9, Y9
+	VFMADD231PS  Y0, Y8, Y9
+	VMOVUPS      Y2, 32(R8)
+	VMOVUPS      Y9, 32(R9)
+	MOVQ         ldu+56(FP), SI
+	SUBQ         SI, u+16(FP)
+	MOVQ         ldd+64(FP), SI
+	SUBQ         SI, delta+24(FP)
+	MOVQ         lddy+72(FP), SI
+	SUBQ         SI, dy+32(FP)
+	MOVQ         lddu+80(FP), SI
+	SUBQ         SI, du+40(FP)
+	MOVQ         ldddelta+88(FP), SI
+	SUBQ         SI, ddelta+48(FP)
+	MOVQ         ldb+120(FP), SI
+	SUBQ         SI, b+104(FP)
+	MOVQ         ldc+128(FP), SI
+	SUBQ         SI, c+112(FP)
+	DECQ         l+0(FP)
+	JNZ          position
+	LDMXCSR      (SP)
+	VZEROUPPER
+	RET
+
+// func scanFoldAVX2(count int, trace *float32, db *float32, dc *float32)
+// Requires: AVX
+TEXT ·scanFoldAVX2(SB), NOSPLIT, $0-32
+	MOVQ   count+0(FP), AX
+	MOVQ   trace+8(FP), CX
+	MOVQ   db+16(FP), DX
+	MOVQ   dc+24(FP), BX
+	VXORPS Y0, Y0, Y0
+
+places:
+	VMOVUPS      128(CX), Y1
+	VADDPS       160(CX), Y1, Y1
+	VMOVUPS      Y0, 128(CX)
+	VMOVUPS      Y0, 160(CX)
+	VMOVUPS      384(CX), Y2
+	VADDPS       416(CX), Y2, Y2
+	VMOVUPS      Y0, 384(CX)
+	VMOVUPS      Y0, 416(CX)
+	VMOVUPS      640(CX), Y3
+	VADDPS       672(CX), Y3, Y3
+	VMOVUPS      Y0, 640(CX)
+	VMOVUPS      Y0, 672(CX)
+	VMOVUPS      896(CX), Y4
+	VADDPS       928(CX), Y4, Y4
+	VMOVUPS      Y0, 896(CX)
+	VMOVUPS      Y0, 928(CX)
+	VHADDPS      Y2, Y1, Y1
+	VHADDPS      Y4, Y3, Y3
+	VHADDPS      Y3, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPS       X1, X2, X2
+	VMOVUPS      X2, (DX)
+	ADDQ         $0x10, DX
+	VMOVUPS      192(CX), Y1
+	VADDPS       224(CX), Y1, Y1
+	VMOVUPS      Y0, 192(CX)
+	VMOVUPS      Y0, 224(CX)
+	VMOVUPS      448(CX), Y2
+	VADDPS       480(CX), Y2, Y2
+	VMOVUPS      Y0, 448(CX)
+	VMOVUPS      Y0, 480(CX)
+	VMOVUPS      704(CX), Y3
+	VADDPS       736(CX), Y3, Y3
+	VMOVUPS      Y0, 704(CX)
+	VMOVUPS      Y0, 736(CX)
+	VMOVUPS      960(CX), Y4
+	VADDPS       992(CX), Y4, Y4
+	VMOVUPS      Y0, 960(CX)
+	VMOVUPS      Y0, 992(CX)
+	VHADDPS      Y2, Y1, Y1
+	VHADDPS      Y4, Y3, Y3
+	VHADDPS      Y3, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPS       X1, X2, X2
+	VMOVUPS      X2, (BX)
+	ADDQ         $0x10, BX
+	ADDQ         $0x00000400, CX
+	SUBQ         $0x04, AX
+	JNZ          places
+	VZEROUPPER
+	RET

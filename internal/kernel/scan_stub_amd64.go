@@ -9,7 +9,32 @@ package kernel
 //go:noescape
 func scanAVX512(l int, n int, blocks int, y *float32, u *float32, delta *float32, ldy int, ldu int, ldd int, a *float32, h *float32, b *float32, c *float32, d *float32, ldb int, ldc int, bBlock int, cBlock int, dStep int, bChannels bool, cChannels bool)
 
+// scanForthAVX512 is scanForthGeneric.
+//
+//go:noescape
+func scanForthAVX512(l int, n int, u *float32, delta *float32, ldu int, ldd int, a *float32, b *float32, ldb int, trace *float32)
+
+// scanBackAVX512 is scanBackGeneric. What is given for a position is that for the last.
+//
+//go:noescape
+func scanBackAVX512(l int, n int, u *float32, delta *float32, dy *float32, du *float32, ddelta *float32, ldu int, ldd int, lddy int, lddu int, ldddelta int, a *float32, b *float32, c *float32, ldb int, ldc int, d *float32, dd *float32, trace *float32, grad *float32, da *float32)
+
 // scanAVX2 is scanBlocksGeneric.
 //
 //go:noescape
 func scanAVX2(l int, n int, blocks int, y *float32, u *float32, delta *float32, ldy int, ldu int, ldd int, a *float32, h *float32, b *float32, c *float32, d *float32, ldb int, ldc int, bBlock int, cBlock int, dStep int, bChannels bool, cChannels bool)
+
+// scanForthAVX2 is scanForthGeneric.
+//
+//go:noescape
+func scanForthAVX2(l int, n int, u *float32, delta *float32, ldu int, ldd int, a *float32, b *float32, ldb int, trace *float32)
+
+// scanBackAVX2 is scanBackGeneric. What is given for a position is that for the last.
+//
+//go:noescape
+func scanBackAVX2(l int, n int, u *float32, delta *float32, dy *float32, du *float32, ddelta *float32, ldu int, ldd int, lddy int, lddu int, ldddelta int, a *float32, b *float32, c *float32, ldb int, ldc int, d *float32, dd *float32, trace *float32, grad *float32, da *float32)
+
+// scanFoldAVX2 is scanFoldGeneric for a multiple of 4 places, in another order.
+//
+//go:noescape
+func scanFoldAVX2(count int, trace *float32, db *float32, dc *float32)

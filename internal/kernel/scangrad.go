@@ -5,13 +5,17 @@ import (
 	"slices"
 )
 
-// scanSegment is how many positions a gradient goes back at a time. The states within
+// ScanSegment is how many positions a gradient goes back at a time. The states within
 // a segment are computed again from the one at its beginning.
-const scanSegment = 32
+const ScanSegment = 32
 
 // ScanGrad holds the arguments of [SelectiveScanGrad]: those of the scan, of which Y
 // is not used and State, before the first position, only read; and gradients, which
 // lie as what they belong to.
+//
+// Starts is what the scan stored, and makes the gradient fast, if there are no resets
+// and no gate, and B and C depend on the position. Without it states are computed once
+// more, and one channel after the other.
 type ScanGrad struct {
 	Scan
 
@@ -46,9 +50,10 @@ type ScanGrad struct {
 }
 
 // ScanGradScratchLen returns the number of elements that the gradient of a scan over l
-// positions with n states needs as scratch.
-func ScanGradScratchLen(l, n int) int {
-	return ((l+scanSegment-1)/scanSegment + 2*scanSegment + 3) * n
+// positions with n states, for so many blocks of channels, needs as scratch.
+func ScanGradScratchLen(l, n, blocks int) int {
+	channel := ((l+ScanSegment-1)/ScanSegment + 2*ScanSegment + 3) * n
+	return max(channel, (blocks+1)*ScanBlock*n+scanTraceLen(n)+2*ScanSegment*n)
 }
 
 // SelectiveScanGrad computes the gradients of [SelectiveScan] for the channels of
@@ -67,6 +72,10 @@ func ScanGradScratchLen(l, n int) int {
 // blocks need those of their own. It panics if a slice is too short.
 func SelectiveScanGrad(g *ScanGrad, lo, hi int) {
 	g.check(lo, hi)
+	if g.inBlocks() {
+		g.blocks(lo, hi)
+		return
+	}
 	for e := lo * ScanBlock; e < min(hi*ScanBlock, g.E); e++ {
 		g.channel(e)
 	}
@@ -99,7 +108,7 @@ func (g *ScanGrad) check(lo, hi int) {
 	if g.DD != nil {
 		checkScanLen("DD", len(g.DD), g.E)
 	}
-	checkScanLen("Scratch", len(g.Scratch), ScanGradScratchLen(g.L, g.N))
+	checkScanLen("Scratch", len(g.Scratch), ScanGradScratchLen(g.L, g.N, hi-lo))
 }
 
 // scanChannel is the scan of one channel on its way back.
@@ -123,8 +132,8 @@ func (g *ScanGrad) channel(e int) {
 		rest = rest[n*g.N:]
 		return x
 	}
-	c.rate, c.grad, c.decay, c.states = take(1), take(1), take(scanSegment), take(scanSegment+1)
-	starts := take((g.L + scanSegment - 1) / scanSegment)
+	c.rate, c.grad, c.decay, c.states = take(1), take(1), take(ScanSegment), take(ScanSegment+1)
+	starts := take((g.L + ScanSegment - 1) / ScanSegment)
 	h := c.states[:g.N]
 	for n := range g.N {
 		at := scanAt(e, n, g.N)
@@ -133,15 +142,15 @@ func (g *ScanGrad) channel(e int) {
 			c.grad[n] = g.DState[at]
 		}
 	}
-	for t := 0; t < g.L; t += scanSegment {
-		copy(starts[t/scanSegment*g.N:], h)
-		end := min(t+scanSegment, g.L)
+	for t := 0; t < g.L; t += ScanSegment {
+		copy(starts[t/ScanSegment*g.N:], h)
+		end := min(t+ScanSegment, g.L)
 		c.forward(t, end)
 		copy(h, c.states[(end-t)*g.N:])
 	}
-	for t := (g.L - 1) / scanSegment * scanSegment; t >= 0; t -= scanSegment {
-		copy(h, starts[t/scanSegment*g.N:(t/scanSegment+1)*g.N])
-		end := min(t+scanSegment, g.L)
+	for t := (g.L - 1) / ScanSegment * ScanSegment; t >= 0; t -= ScanSegment {
+		copy(h, starts[t/ScanSegment*g.N:(t/ScanSegment+1)*g.N])
+		end := min(t+ScanSegment, g.L)
 		c.forward(t, end)
 		for p := end - 1; p >= t; p-- {
 			c.back(p, p-t)

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"testing"
+
+	"github.com/seqmix/seqmix/internal/cpu/cputest"
 )
 
 // scanLoss is a loss of a scan in float64: the results and the last state, weighted.
@@ -97,17 +99,28 @@ func (k *scanLoss) ofBlocks(x []float32) []float32 {
 	return y
 }
 
-func (k *scanLoss) test(t *testing.T) {
+// test compares the gradients with differences. If stored is set, they are computed
+// from states that the scan stored.
+func (k *scanLoss) test(t *testing.T, stored bool) {
 	t.Helper()
 	s := k.scan()
+	if stored {
+		s.Starts = make([]float32, blocksOf(k.l)*len(s.State))
+		state := slices.Clone(s.State)
+		SelectiveScan(s, 0, blocksOf(k.e))
+		s.State = state
+	}
 	g := &ScanGrad{
 		Scan: *s, DY: slices.Clone(k.dy), LdDY: s.LdU,
 		DDelta: make([]float32, len(s.U)), LdDDelta: s.LdU, DZ: make([]float32, len(s.U)), LdDZ: s.LdU,
 		DA: make([]float32, len(s.A)), DB: make([]float32, len(s.B)), LdDB: s.LdB, DC: make([]float32, len(s.C)), LdDC: s.LdC,
 		DD: make([]float32, k.e), DState: inBlocks(k.dstate, k.e, k.n),
-		Scratch: make([]float32, ScanGradScratchLen(k.l, k.n)),
+		Scratch: make([]float32, ScanGradScratchLen(k.l, k.n, blocksOf(k.e))),
 	}
 	g.DU, g.LdDU = g.DY, g.LdDY
+	if g.inBlocks() != stored {
+		t.Fatalf("%v: in blocks: %v", k, !stored)
+	}
 	half := blocksOf(k.e) / 2
 	SelectiveScanGrad(g, 0, half)
 	SelectiveScanGrad(g, half, blocksOf(k.e))
@@ -149,8 +162,23 @@ func TestSelectiveScanGrad(t *testing.T) {
 		{l: 6, e: 17, n: 2, cConst: true, resets: []int{0, 2, 3}},
 		{l: 70, e: 2, n: 2, resets: []int{33, 50}},
 	} {
-		newScanLoss(k.fill(uint64(k.l))).test(t)
+		newScanLoss(k.fill(uint64(k.l))).test(t, false)
 	}
+}
+
+func TestSelectiveScanGradBlocks(t *testing.T) {
+	cputest.ForEachTier(t, func(t *testing.T) {
+		for _, k := range []*scanCase{
+			{l: 1, e: 1, n: 1, noZ: true},
+			{l: 5, e: 3, n: 4, gap: 1, noZ: true},
+			{l: 33, e: 17, n: 3, noD: true, noZ: true},
+			{l: 7, e: 64, n: 2, groups: 2, noZ: true},
+			{l: 65, e: 16, n: 2, noZ: true},
+			{l: 3, e: 40, n: 5, gap: 3, noZ: true},
+		} {
+			newScanLoss(k.fill(uint64(k.l))).test(t, true)
+		}
+	})
 }
 
 // TestSelectiveScanGradOptional leaves out what may be left out.
@@ -159,7 +187,7 @@ func TestSelectiveScanGradOptional(t *testing.T) {
 	s := k.scan()
 	g := &ScanGrad{
 		Scan: *s, DY: random(len(k.u), 1), LdDY: s.LdU, DU: make([]float32, len(k.u)), LdDU: s.LdU,
-		DDelta: make([]float32, len(k.u)), LdDDelta: s.LdU, Scratch: make([]float32, ScanGradScratchLen(k.l, k.n)),
+		DDelta: make([]float32, len(k.u)), LdDDelta: s.LdU, Scratch: make([]float32, ScanGradScratchLen(k.l, k.n, blocksOf(k.e))),
 	}
 	SelectiveScanGrad(g, 0, 1)
 	full := *g
@@ -184,8 +212,9 @@ func BenchmarkSelectiveScanGrad(b *testing.B) {
 		Scan: *s, DY: random(len(k.u), 1), LdDY: s.LdU, DU: make([]float32, len(k.u)), LdDU: s.LdU,
 		DDelta: make([]float32, len(k.u)), LdDDelta: s.LdU, DZ: make([]float32, len(k.u)), LdDZ: s.LdU,
 		DA: make([]float32, len(s.A)), DB: make([]float32, len(s.B)), LdDB: s.LdB, DC: make([]float32, len(s.C)), LdDC: s.LdC,
-		DD: make([]float32, k.e), Scratch: make([]float32, ScanGradScratchLen(k.l, k.n)),
+		DD: make([]float32, k.e), Scratch: make([]float32, ScanGradScratchLen(k.l, k.n, blocksOf(k.e))),
 	}
+	g.Z, g.Starts = nil, make([]float32, blocksOf(k.l)*len(s.State))
 	for b.Loop() {
 		SelectiveScanGrad(g, 0, blocksOf(k.e))
 	}

@@ -90,6 +90,7 @@ func transcendental(v *isa) {
 	unary("geluTanh", "computes dst = x·σ(2√(2/π)(x+0.044715x³)).", geluTanhConsts, func(x vec) vec { return geluTanh(v, x) })
 	gated("sigmoidMul", "computes dst = σ(x)·y.", []float32{1}, func(x vec) vec { return sigmoid(v, x, nil) })
 	gated("siluMul", "computes dst = x·σ(x)·y.", []float32{1}, func(x vec) vec { return silu(v, x) })
+	gated("siluGrad", "computes dst = (x·σ(x))'·y.", []float32{1}, func(x vec) vec { return siluGrad(v, x) })
 	gated("geluMul", "computes dst = x·Φ(x)·y.", geluConsts, func(x vec) vec { return gelu(v, x) })
 	gated("geluTanhMul", "computes dst = geluTanh(x)·y.", geluTanhConsts, func(x vec) vec { return geluTanh(v, x) })
 }
@@ -113,6 +114,17 @@ func silu(v *isa, x vec) vec {
 	r := v.Reg(-limit)
 	VMAXPS(x, r, r)
 	return sigmoid(v, x, r)
+}
+
+// siluGrad is σ + xσ(1-σ). x is bounded, so that there is no ∞·0.
+func siluGrad(v *isa, x vec) vec {
+	b := v.Clamp(x, -limit, limit)
+	s := sigmoid(v, b, nil)
+	r := v.Reg(1)
+	VSUBPS(s, r, r)
+	VMULPS(b, r, r)
+	VFMADD213PS(s, s, r)
+	return r
 }
 
 var log1pPoly = []float32{-0.07634320855140686, 0.12765401601791382, -0.13162016868591309, 0.14201372861862183, -0.1662314385175705, 0.20001235604286194, -0.2500082552433014, 0.3333333134651184, -0.5}

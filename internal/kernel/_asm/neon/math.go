@@ -59,6 +59,7 @@ func transcendental(file *arm64.File) {
 	unary("geluTanh", "computes dst = x·σ(2√(2/π)(x+0.044715x³)).", geluTanhConsts, geluTanh)
 	gated("sigmoidMul", "computes dst = σ(x)·y.", nil, func(f *asm, x vec) vec { return sigmoid(f, x, f.Const(1)) })
 	gated("siluMul", "computes dst = x·σ(x)·y.", nil, silu)
+	gated("siluGrad", "computes dst = (x·σ(x))'·y.", nil, siluGrad)
 	gated("geluMul", "computes dst = x·Φ(x)·y.", geluConsts, gelu)
 	gated("geluTanhMul", "computes dst = geluTanh(x)·y.", geluTanhConsts, geluTanh)
 }
@@ -71,6 +72,15 @@ func sigmoid(f *asm, x, numerator vec) vec {
 
 // silu bounds the numerator too: -∞/∞ is not a number, where -limit/∞ is the limit.
 func silu(f *asm, x vec) vec { return sigmoid(f, x, f.Max(x, f.Const(-limit))) }
+
+// siluGrad is σ + xσ(1-σ). x is bounded, so that there is no ∞·0.
+func siluGrad(f *asm, x vec) vec {
+	b := clamp(f, x, -limit, limit)
+	s := sigmoid(f, b, f.Const(1))
+	r := f.Copy(s)
+	f.MulAdd(f.Mul(f.Sub(f.Const(1), s), b), s, r)
+	return r
+}
 
 const (
 	ln2      = 0.6931471805599453

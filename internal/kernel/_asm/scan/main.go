@@ -1,4 +1,4 @@
-// Command scan generates the selective scan for amd64.
+// Command scan generates the selective scan and its gradient for amd64.
 package main
 
 import (
@@ -14,7 +14,12 @@ const blockBytes = 64 // of the 16 channels of a block, for one state
 
 func main() {
 	ConstraintExpr("!purego")
-	simd.Each(func(v *simd.ISA) { (&kernel{ISA: v}).emit() })
+	simd.Each(func(v *simd.ISA) {
+		(&kernel{ISA: v}).emit()
+		forth(v)
+		back(v)
+	})
+	fold()
 	Generate()
 }
 
