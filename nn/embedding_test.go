@@ -9,7 +9,7 @@ import (
 )
 
 func TestEmbeddingLookup(t *testing.T) {
-	for _, d := range []tensor.DType{tensor.Float32, tensor.BFloat16, tensor.Int8} {
+	for _, d := range []tensor.DType{tensor.Float32, tensor.BFloat16, tensor.Int8, tensor.Int4} {
 		for _, packed := range []bool{false, true} {
 			e := NewEmbedding(50, 6)
 			e.Init(newRand(), 0.02)

@@ -42,7 +42,7 @@ func near(a, b []float32, tol float64) bool {
 
 // TestLinearFormats runs the contract tests with weights of every format and order.
 func TestLinearFormats(t *testing.T) {
-	for _, d := range []tensor.DType{tensor.Float32, tensor.BFloat16, tensor.Int8} {
+	for _, d := range []tensor.DType{tensor.Float32, tensor.BFloat16, tensor.Int8, tensor.Int4} {
 		for _, packed := range []bool{false, true} {
 			l := NewLinear(45, 45, true)
 			l.Init(newRand())

@@ -75,7 +75,7 @@ func BenchmarkMamba130MPrefill(b *testing.B) {
 // BenchmarkMamba130MDecode generates token by token, and reports how the time of a
 // token compares to that of reading as many bytes as the weights have.
 func BenchmarkMamba130MDecode(b *testing.B) {
-	for _, format := range []tensor.DType{tensor.Float32, tensor.BFloat16, tensor.Int8} {
+	for _, format := range []tensor.DType{tensor.Float32, tensor.BFloat16, tensor.Int8, tensor.Int4} {
 		b.Run(fmt.Sprintf("weights=%v", format), func(b *testing.B) {
 			model := newMamba130M(b, format)
 			size := 0

@@ -11,12 +11,25 @@ const (
 	Float32  DType = iota // IEEE 754 binary32
 	BFloat16              // the upper half of a float32
 	Int8                  // blocks of 32 int8 with one float32 scale: see [QuantBlock]
+	Int4                  // blocks of 32 four-bit codes with one bfloat16 scale
 )
 
 // QuantBlock is the number of neighbouring elements of a row that share a scale
-// in the Int8 format. An element is the scale of its block times an integer from
-// -127 to 127; the largest magnitude of the block is represented exactly up to
-// rounding, so the error of an element is at most 1/254 of that magnitude.
+// in the Int8 and Int4 formats.
+//
+// An element of Int8 is the scale of its block times an integer from -127 to 127; the
+// largest magnitude of the block is represented exactly up to rounding, so the error of
+// an element is at most 1/254 of that magnitude.
+//
+// An element of Int4, which takes 4.5 bits with its share of the scale, is the scale of
+// its block times one of
+//
+//	-127 -103 -81 -63 -48 -34 -21 -10 0 10 22 34 47 64 83 109
+//
+// which lie closer where weights are frequent. The scale may be negative; it is chosen
+// to make the sum of the squared errors small, with no error above 0.15 of the largest
+// magnitude of the block. Of normally distributed weights the error is 7.5 % (root mean
+// square), where 16 equidistant numbers in as many bits leave 8.6 %.
 const QuantBlock = 32
 
 // String returns the name of the format in lower case.
@@ -28,16 +41,18 @@ func (d DType) String() string {
 		return "bfloat16"
 	case Int8:
 		return "int8"
+	case Int4:
+		return "int4"
 	}
 	return fmt.Sprintf("DType(%d)", uint8(d))
 }
 
 // ParseDType is the inverse of [DType.String].
 func ParseDType(name string) (DType, error) {
-	for _, d := range []DType{Float32, BFloat16, Int8} {
+	for _, d := range []DType{Float32, BFloat16, Int8, Int4} {
 		if d.String() == name {
 			return d, nil
 		}
 	}
-	return 0, fmt.Errorf("tensor: unknown dtype %q (choose one of float32, bfloat16, int8)", name)
+	return 0, fmt.Errorf("tensor: unknown dtype %q (choose one of float32, bfloat16, int8, int4)", name)
 }

@@ -138,6 +138,10 @@ func (p *product) part(i0, i1, j0, j1 int) {
 		s := takeBuffer(kernel.GemmScratchLen(p.k))
 		kernel.GemmQ8(c, p.dst.Stride, a, p.src.Stride, w.store.panels[kernel.Q8PanelLen(j0, p.k):], m, n, p.k, s.data, p.add)
 		buffers.Put(s)
+	case Int4:
+		s := takeBuffer(kernel.GemmScratchLen(p.k))
+		kernel.GemmQ4(c, p.dst.Stride, a, p.src.Stride, w.store.panels[kernel.Q4PanelLen(j0, p.k):], m, n, p.k, s.data, p.add)
+		buffers.Put(s)
 	}
 }
 

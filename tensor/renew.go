@@ -29,6 +29,10 @@ func (t *Tensor) Renew(d DType, packed bool) {
 		s.panels = make([]byte, kernel.Q8PanelLen(n, k))
 	case d == Int8:
 		s.q8, s.scales = make([]int8, n*k), make([]float32, n*quantBlocks(k))
+	case d == Int4 && packed:
+		s.panels = make([]byte, kernel.Q4PanelLen(n, k))
+	case d == Int4:
+		s.q4, s.u16 = make([]byte, n*kernel.Q4RowLen(k)), make([]uint16, n*quantBlocks(k))
 	default:
 		panic(fmt.Sprintf("tensor: Renew as %v", d))
 	}
@@ -50,6 +54,10 @@ func (t *Tensor) BytesAs(d DType, packed bool) int {
 		return kernel.Q8PanelLen(n, k)
 	case d == Int8:
 		return n*k + 4*n*quantBlocks(k)
+	case d == Int4 && packed:
+		return kernel.Q4PanelLen(n, k)
+	case d == Int4:
+		return n * (kernel.Q4RowLen(k) + 2*quantBlocks(k))
 	}
 	panic(fmt.Sprintf("tensor: BytesAs %v", d))
 }
@@ -102,6 +110,8 @@ func (t *Tensor) setFloats(from, m, k int, values []float32) {
 		kernel.PackPanels(s.f32[kernel.PanelLen(from, k):], values, m, k, k, 1)
 	case t.dtype == Float32:
 		copy(s.f32[from*k:], values)
+	case t.dtype == Int4:
+		t.setCodes(from, m, k, values)
 	case t.packed:
 		b := quantBuffers.Get().(*quantBuffer)
 		q, scales := b.take(m, k)
@@ -111,6 +121,20 @@ func (t *Tensor) setFloats(from, m, k int, values []float32) {
 	default:
 		kernel.QuantizeQ8(s.q8[from*k:(from+m)*k], s.scales[from*quantBlocks(k):(from+m)*quantBlocks(k)], values, m, k)
 	}
+}
+
+// setCodes is setFloats of an int4 tensor.
+func (t *Tensor) setCodes(from, m, k int, values []float32) {
+	s, blocks, row := t.memory(), quantBlocks(k), kernel.Q4RowLen(k)
+	if !t.packed {
+		kernel.QuantizeQ4(s.q4[from*row:(from+m)*row], s.u16[from*blocks:(from+m)*blocks], values, m, k)
+		return
+	}
+	b := codeBuffers.Get().(*codeBuffer)
+	codes, scales := b.take(m, k)
+	kernel.QuantizeQ4(codes, scales, values, m, k)
+	kernel.PackQ4Panels(s.panels[kernel.Q4PanelLen(from, k):], codes, scales, m, k)
+	codeBuffers.Put(b)
 }
 
 // setHalves is SetRows of a bfloat16 tensor.
@@ -137,6 +161,7 @@ func (t *Tensor) setHalves(from, m, k int, src *Tensor) {
 var (
 	halfBuffers  = sync.Pool{New: func() any { return new([]uint16) }}
 	quantBuffers = sync.Pool{New: func() any { return new(quantBuffer) }}
+	codeBuffers  = sync.Pool{New: func() any { return new(codeBuffer) }}
 )
 
 type quantBuffer struct {
@@ -149,4 +174,17 @@ func (b *quantBuffer) take(m, k int) ([]int8, []float32) {
 		b.q, b.scales = make([]int8, m*k), make([]float32, n)
 	}
 	return b.q[:m*k], b.scales[:m*quantBlocks(k)]
+}
+
+type codeBuffer struct {
+	codes  []byte
+	scales []uint16
+}
+
+func (b *codeBuffer) take(m, k int) ([]byte, []uint16) {
+	codes, scales := m*kernel.Q4RowLen(k), m*quantBlocks(k)
+	if cap(b.codes) < codes || cap(b.scales) < scales {
+		b.codes, b.scales = make([]byte, codes), make([]uint16, scales)
+	}
+	return b.codes[:codes], b.scales[:scales]
 }

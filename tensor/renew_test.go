@@ -22,7 +22,7 @@ func TestSetRows(t *testing.T) {
 		whole := tensor.FromFloat32s(values, n, k)
 		halves := tensor.FromFloat32s(slices.Clone(values), n, k)
 		halves.Convert(tensor.BFloat16)
-		for _, d := range []tensor.DType{tensor.Float32, tensor.BFloat16, tensor.Int8} {
+		for _, d := range []tensor.DType{tensor.Float32, tensor.BFloat16, tensor.Int8, tensor.Int4} {
 			for _, packed := range []bool{false, true} {
 				for _, src := range []*tensor.Tensor{whole, halves} {
 					t.Run(fmt.Sprintf("%v/%v/packed=%v/%v", shape, d, packed, src.DType()), func(t *testing.T) {

@@ -29,10 +29,11 @@ type Tensor struct {
 // storage holds the elements; which of the fields are in use depends on the format.
 type storage struct {
 	f32    []float32 // Float32, either order
-	u16    []uint16  // BFloat16, either order
+	u16    []uint16  // BFloat16, either order; Int4, row-major: the scales of q4, row by row
 	q8     []int8    // Int8, row-major
 	scales []float32 // Int8, row-major: the scales of q8, row by row
-	panels []byte    // Int8, packed
+	q4     []byte    // Int4, row-major: two elements to a byte
+	panels []byte    // Int8 and Int4, packed
 }
 
 // New returns a Float32 tensor of zeros. It panics with a *[ShapeError] if a
@@ -111,7 +112,7 @@ func (t *Tensor) Bytes() int {
 		return 4 * t.Len()
 	}
 	s := &t.store
-	return 4*len(s.f32) + 2*len(s.u16) + len(s.q8) + 4*len(s.scales) + len(s.panels)
+	return 4*len(s.f32) + 2*len(s.u16) + len(s.q8) + 4*len(s.scales) + len(s.q4) + len(s.panels)
 }
 
 // String describes the tensor without its elements: "float32[64 128]".
@@ -209,6 +210,12 @@ func (t *Tensor) Row(dst []float32, i int) {
 				dst[j] = float32(q) * scales[j/QuantBlock]
 			}
 		}
+	case Int4:
+		if t.packed {
+			kernel.Q4PanelRow(dst, s.panels, i, n)
+		} else {
+			kernel.Q4Row(dst, s.q4[i*kernel.Q4RowLen(n):], s.u16[i*kernel.Q4RowBlocks(n):])
+		}
 	}
 }
 
@@ -238,6 +245,10 @@ func (t *Tensor) SetFloat32s(src []float32) {
 		blocks := (k + QuantBlock - 1) / QuantBlock
 		t.store = storage{q8: make([]int8, len(src)), scales: make([]float32, n*blocks)}
 		kernel.QuantizeQ8(t.store.q8, t.store.scales, src, n, k)
+	case Int4:
+		n, k := t.rowsCols()
+		t.store = storage{q4: make([]byte, n*kernel.Q4RowLen(k)), u16: make([]uint16, n*quantBlocks(k))}
+		kernel.QuantizeQ4(t.store.q4, t.store.u16, src, n, k)
 	}
 	if packed {
 		t.Pack()
@@ -245,12 +256,12 @@ func (t *Tensor) SetFloat32s(src []float32) {
 }
 
 // Convert changes the storage format, rounding to the nearest number that the new
-// one has. The order, packed or not, stays. Int8 needs at least one dimension.
+// one has. The order, packed or not, stays.
 func (t *Tensor) Convert(d DType) {
 	if d == t.dtype {
 		return
 	}
-	if d > Int8 {
+	if d > Int4 {
 		panic(fmt.Sprintf("tensor: Convert to %v", d))
 	}
 	values := t.Float32s()
@@ -298,6 +309,10 @@ func (t *Tensor) Pack() {
 		p := make([]byte, kernel.Q8PanelLen(n, k))
 		kernel.PackQ8Panels(p, s.q8, s.scales, n, k)
 		*s = storage{panels: p}
+	case Int4:
+		p := make([]byte, kernel.Q4PanelLen(n, k))
+		kernel.PackQ4Panels(p, s.q4, s.u16, n, k)
+		*s = storage{panels: p}
 	}
 	t.packed = true
 }
@@ -322,6 +337,10 @@ func (t *Tensor) Unpack() {
 		q, scales := make([]int8, n*k), make([]float32, n*((k+QuantBlock-1)/QuantBlock))
 		kernel.UnpackQ8Panels(q, scales, s.panels, n, k)
 		*s = storage{q8: q, scales: scales}
+	case Int4:
+		codes, scales := make([]byte, n*kernel.Q4RowLen(k)), make([]uint16, n*quantBlocks(k))
+		kernel.UnpackQ4Panels(codes, scales, s.panels, n, k)
+		*s = storage{q4: codes, u16: scales}
 	}
 	t.packed = false
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-var formats = []DType{Float32, BFloat16, Int8}
+var formats = []DType{Float32, BFloat16, Int8, Int4}
 
 func newRand() *rand.Rand { return rand.New(rand.NewPCG(5, 6)) }
 
@@ -151,17 +151,24 @@ func checkRounding(t *testing.T, d DType, got, exact []float32, cols int) {
 		case BFloat16:
 			bound = math.Abs(float64(exact[i])) / (1 << 8)
 		case Int8:
-			first := i/cols*cols + i%cols/QuantBlock*QuantBlock
-			largest := 0.0
-			for _, v := range exact[first:min(first+QuantBlock, (i/cols+1)*cols)] {
-				largest = max(largest, math.Abs(float64(v)))
-			}
-			bound = largest / 254 * (1 + 1e-6)
+			bound = largestOf(exact, i, cols) / 254 * (1 + 1e-6)
+		case Int4:
+			bound = largestOf(exact, i, cols) * 0.15
 		}
 		if diff := math.Abs(float64(got[i]) - float64(exact[i])); diff > bound {
 			t.Fatalf("element %d is %v, in %v %v: off by %v, more than %v", i, exact[i], d, got[i], diff, bound)
 		}
 	}
+}
+
+// largestOf returns the largest magnitude in the block of element i.
+func largestOf(exact []float32, i, cols int) float64 {
+	first := i/cols*cols + i%cols/QuantBlock*QuantBlock
+	largest := 0.0
+	for _, v := range exact[first:min(first+QuantBlock, (i/cols+1)*cols)] {
+		largest = max(largest, math.Abs(float64(v)))
+	}
+	return largest
 }
 
 func checkRows(t *testing.T, a *Tensor, want []float32) {
@@ -218,6 +225,28 @@ func TestInt8Blocks(t *testing.T) {
 	}
 }
 
+func TestInt4Blocks(t *testing.T) {
+	a := New(2, 40)
+	v := a.Data()
+	v[0], v[1], v[39] = 127, 103, 1e-20 // blocks of their own
+	a.Convert(Int4)
+	got := a.Float32s()
+	if got[0] != 127 || got[1] != 103 || math.Abs(float64(got[39])/1e-20-1) > 1.0/256 {
+		t.Errorf("%v, %v and %v, want 127, 103 and 1e-20", got[0], got[1], got[39])
+	}
+	for i, x := range got {
+		if i != 0 && i != 1 && i != 39 && x != 0 {
+			t.Errorf("element %d is %v, want 0", i, x)
+		}
+	}
+	if want := 2 * 2 * (16 + 2); a.Bytes() != want {
+		t.Errorf("%d bytes, want %d", a.Bytes(), want)
+	}
+	if a.Pack(); a.Bytes() != 2*(16+2)*32 {
+		t.Errorf("%d bytes packed, want those of 32 rows", a.Bytes())
+	}
+}
+
 func TestDataPanics(t *testing.T) {
 	for _, d := range formats {
 		a := New(4, 4)
@@ -230,7 +259,7 @@ func TestDataPanics(t *testing.T) {
 	}
 	mustPanic(t, "SetFloat32s", true, func() { New(2, 2).SetFloat32s(make([]float32, 3)) })
 	mustPanic(t, "CopyFloat32s", true, func() { New(2, 2).CopyFloat32s(make([]float32, 3)) })
-	mustPanic(t, "Convert", false, func() { New(2, 2).Convert(Int8 + 1) })
+	mustPanic(t, "Convert", false, func() { New(2, 2).Convert(Int4 + 1) })
 }
 
 func TestDTypeNames(t *testing.T) {
@@ -239,7 +268,7 @@ func TestDTypeNames(t *testing.T) {
 			t.Errorf("ParseDType(%q) = %v, %v", d, got, err)
 		}
 	}
-	if _, err := ParseDType("float64"); err == nil || !strings.Contains(err.Error(), "float32, bfloat16, int8") {
+	if _, err := ParseDType("float64"); err == nil || !strings.Contains(err.Error(), "float32, bfloat16, int8, int4") {
 		t.Errorf("ParseDType of an unknown name: %v", err)
 	}
 	if got := DType(9).String(); got != "DType(9)" {

@@ -5,8 +5,8 @@ import "fmt"
 //go:generate sh -c "cd _asm && go run ./gemv -out ../gemv_amd64.s -stubs ../gemv_stub_amd64.go -pkg kernel"
 //go:generate sh -c "cd _asm && go run ./neon -group gemv -out ../gemv_arm64.s -stubs ../gemv_stub_arm64.go"
 
-// GemmScratchLen returns the number of elements of temporary memory that [GemmBF16]
-// and [GemmQ8] need for an inner dimension of k: room for the float32 panels that
+// GemmScratchLen returns the number of elements of temporary memory that [GemmBF16],
+// [GemmQ8] and [GemmQ4] need for an inner dimension of k: room for the float32 panels that
 // they work on at a time.
 func GemmScratchLen(k int) int { return blockPanels * PanelWidth * k }
 
@@ -28,41 +28,72 @@ func GemmQ8(c []float32, ldc int, a []float32, lda int, panels []byte, m, n, k i
 	gemmNarrow(c, ldc, a, lda, narrow{u8: panels}, m, n, k, scratch, add)
 }
 
+// GemmQ4 is [GemmQ8] with weights in blocks of four bits, as [PackQ4Panels] makes them.
+func GemmQ4(c []float32, ldc int, a []float32, lda int, panels []byte, m, n, k int, scratch []float32, add bool) {
+	checkPacked("int4", len(panels), Q4PanelLen(n, k), 0, 0)
+	gemmNarrow(c, ldc, a, lda, narrow{u4: panels}, m, n, k, scratch, add)
+}
+
 // narrow is panels in one of the narrow formats.
 type narrow struct {
 	u16 []uint16
 	u8  []byte
+	u4  []byte
 }
 
 // panel returns the panel of column j of the result.
 func (w narrow) panel(j, k int) narrow {
-	if w.u16 != nil {
+	switch {
+	case w.u16 != nil:
 		return narrow{u16: w.u16[BF16PanelLen(j, k):]}
+	case w.u8 != nil:
+		return narrow{u8: w.u8[Q8PanelLen(j, k):]}
 	}
-	return narrow{u8: w.u8[Q8PanelLen(j, k):]}
+	return narrow{u4: w.u4[Q4PanelLen(j, k):]}
 }
 
 // from returns the part of a panel that begins at a multiple p of blockK.
 func (w narrow) from(p int) narrow {
-	if w.u16 != nil {
+	switch {
+	case w.u16 != nil:
 		return narrow{u16: w.u16[p*PanelWidth:]}
+	case w.u8 != nil:
+		return narrow{u8: w.u8[p/QuantBlock*q8Bytes:]}
 	}
-	return narrow{u8: w.u8[p/QuantBlock*q8Bytes:]}
+	return narrow{u4: w.u4[p/QuantBlock*q4Bytes:]}
 }
 
 func (w narrow) gemv(c, a []float32, add bool) {
-	if w.u16 != nil {
+	switch {
+	case w.u16 != nil:
 		gemvBF16(c, a, w.u16, add)
-	} else {
+	case w.u8 != nil:
 		gemvQ8(c, a, w.u8, add)
+	default:
+		gemvQ4(c, a, w.u4, add)
+	}
+}
+
+// gemvPair is gemv for two panels of a matrix of k columns.
+func (w narrow) gemvPair(c, a []float32, k int, add bool) {
+	switch {
+	case w.u16 != nil:
+		gemvPairBF16(c, a, w.u16, BF16PanelLen(1, k), add)
+	case w.u8 != nil:
+		gemvPairQ8(c, a, w.u8, Q8PanelLen(1, k), add)
+	default:
+		gemvPairQ4(c, a, w.u4, Q4PanelLen(1, k), add)
 	}
 }
 
 func (w narrow) widen(dst []float32, k int) {
-	if w.u16 != nil {
+	switch {
+	case w.u16 != nil:
 		widenBF16(dst, w.u16, k)
-	} else {
+	case w.u8 != nil:
 		widenQ8(dst, w.u8, k)
+	default:
+		widenQ4(dst, w.u4, k)
 	}
 }
 
@@ -76,9 +107,7 @@ func gemmNarrow(c []float32, ldc int, a []float32, lda int, w narrow, m, n, k in
 		return
 	}
 	if m == 1 {
-		for j := 0; j < n; j += PanelWidth {
-			gemvPanel(c[j:min(j+PanelWidth, n)], a[:k], w.panel(j, k), add)
-		}
+		gemvPanels(c[:n], a[:k], w, add)
 		return
 	}
 	if len(scratch) < GemmScratchLen(k) {
@@ -93,18 +122,33 @@ func gemmNarrow(c []float32, ldc int, a []float32, lda int, w narrow, m, n, k in
 	}
 }
 
+// gemvPanels multiplies one row, two panels at a time as long as there are so many.
+func gemvPanels(c, a []float32, w narrow, add bool) {
+	k := len(a)
+	kc := k
+	if k > wholeK {
+		kc = blockK
+	}
+	j := 0
+	for ; j+2*PanelWidth <= len(c); j += 2 * PanelWidth {
+		pair, out := w.panel(j, k), c[j:j+2*PanelWidth]
+		for p := 0; p < k; p += kc {
+			pair.from(p).gemvPair(out, a[p:min(p+kc, k)], k, add || p > 0)
+		}
+	}
+	for ; j < len(c); j += PanelWidth {
+		gemvPanel(c[j:min(j+PanelWidth, len(c))], a, kc, w.panel(j, k), add)
+	}
+}
+
 // gemvPanel multiplies one row by one panel, block by block of the inner dimension.
 // The kernels compute all 32 columns; a part of them goes through a buffer.
-func gemvPanel(c, a []float32, w narrow, add bool) {
+func gemvPanel(c, a []float32, kc int, w narrow, add bool) {
 	var buf [PanelWidth]float32
 	out := c
 	if len(c) < PanelWidth {
 		copy(buf[:], c)
 		out = buf[:]
-	}
-	kc := len(a)
-	if kc > wholeK {
-		kc = blockK
 	}
 	for p := 0; p < len(a); p += kc {
 		w.from(p).gemv(out, a[p:min(p+kc, len(a))], add || p > 0)

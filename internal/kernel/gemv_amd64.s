@@ -4,6 +4,88 @@
 
 #include "textflag.h"
 
+DATA gemvCodes<>+0(SB)/1, $0xfe
+DATA gemvCodes<>+1(SB)/1, $0xce
+DATA gemvCodes<>+2(SB)/1, $0xa2
+DATA gemvCodes<>+3(SB)/1, $0x7c
+DATA gemvCodes<>+4(SB)/1, $0x40
+DATA gemvCodes<>+5(SB)/1, $0x08
+DATA gemvCodes<>+6(SB)/1, $0xa8
+DATA gemvCodes<>+7(SB)/1, $0x20
+DATA gemvCodes<>+8(SB)/1, $0x00
+DATA gemvCodes<>+9(SB)/1, $0x20
+DATA gemvCodes<>+10(SB)/1, $0xb0
+DATA gemvCodes<>+11(SB)/1, $0x08
+DATA gemvCodes<>+12(SB)/1, $0x3c
+DATA gemvCodes<>+13(SB)/1, $0x80
+DATA gemvCodes<>+14(SB)/1, $0xa6
+DATA gemvCodes<>+15(SB)/1, $0xda
+DATA gemvCodes<>+16(SB)/1, $0xfe
+DATA gemvCodes<>+17(SB)/1, $0xce
+DATA gemvCodes<>+18(SB)/1, $0xa2
+DATA gemvCodes<>+19(SB)/1, $0x7c
+DATA gemvCodes<>+20(SB)/1, $0x40
+DATA gemvCodes<>+21(SB)/1, $0x08
+DATA gemvCodes<>+22(SB)/1, $0xa8
+DATA gemvCodes<>+23(SB)/1, $0x20
+DATA gemvCodes<>+24(SB)/1, $0x00
+DATA gemvCodes<>+25(SB)/1, $0x20
+DATA gemvCodes<>+26(SB)/1, $0xb0
+DATA gemvCodes<>+27(SB)/1, $0x08
+DATA gemvCodes<>+28(SB)/1, $0x3c
+DATA gemvCodes<>+29(SB)/1, $0x80
+DATA gemvCodes<>+30(SB)/1, $0xa6
+DATA gemvCodes<>+31(SB)/1, $0xda
+DATA gemvCodes<>+32(SB)/1, $0xc2
+DATA gemvCodes<>+33(SB)/1, $0xc2
+DATA gemvCodes<>+34(SB)/1, $0xc2
+DATA gemvCodes<>+35(SB)/1, $0xc2
+DATA gemvCodes<>+36(SB)/1, $0xc2
+DATA gemvCodes<>+37(SB)/1, $0xc2
+DATA gemvCodes<>+38(SB)/1, $0xc1
+DATA gemvCodes<>+39(SB)/1, $0xc1
+DATA gemvCodes<>+40(SB)/1, $0x00
+DATA gemvCodes<>+41(SB)/1, $0x41
+DATA gemvCodes<>+42(SB)/1, $0x41
+DATA gemvCodes<>+43(SB)/1, $0x42
+DATA gemvCodes<>+44(SB)/1, $0x42
+DATA gemvCodes<>+45(SB)/1, $0x42
+DATA gemvCodes<>+46(SB)/1, $0x42
+DATA gemvCodes<>+47(SB)/1, $0x42
+DATA gemvCodes<>+48(SB)/1, $0xc2
+DATA gemvCodes<>+49(SB)/1, $0xc2
+DATA gemvCodes<>+50(SB)/1, $0xc2
+DATA gemvCodes<>+51(SB)/1, $0xc2
+DATA gemvCodes<>+52(SB)/1, $0xc2
+DATA gemvCodes<>+53(SB)/1, $0xc2
+DATA gemvCodes<>+54(SB)/1, $0xc1
+DATA gemvCodes<>+55(SB)/1, $0xc1
+DATA gemvCodes<>+56(SB)/1, $0x00
+DATA gemvCodes<>+57(SB)/1, $0x41
+DATA gemvCodes<>+58(SB)/1, $0x41
+DATA gemvCodes<>+59(SB)/1, $0x42
+DATA gemvCodes<>+60(SB)/1, $0x42
+DATA gemvCodes<>+61(SB)/1, $0x42
+DATA gemvCodes<>+62(SB)/1, $0x42
+DATA gemvCodes<>+63(SB)/1, $0x42
+DATA gemvCodes<>+64(SB)/4, $0x0f0f0f0f
+DATA gemvCodes<>+68(SB)/4, $0x0f0f0f0f
+DATA gemvCodes<>+72(SB)/4, $0x0f0f0f0f
+DATA gemvCodes<>+76(SB)/4, $0x0f0f0f0f
+DATA gemvCodes<>+80(SB)/4, $0x0f0f0f0f
+DATA gemvCodes<>+84(SB)/4, $0x0f0f0f0f
+DATA gemvCodes<>+88(SB)/4, $0x0f0f0f0f
+DATA gemvCodes<>+92(SB)/4, $0x0f0f0f0f
+DATA gemvCodes<>+96(SB)/4, $0xffff0000
+DATA gemvCodes<>+100(SB)/4, $0xffff0000
+DATA gemvCodes<>+104(SB)/4, $0xffff0000
+DATA gemvCodes<>+108(SB)/4, $0xffff0000
+DATA gemvCodes<>+112(SB)/4, $0xffff0000
+DATA gemvCodes<>+116(SB)/4, $0xffff0000
+DATA gemvCodes<>+120(SB)/4, $0xffff0000
+DATA gemvCodes<>+124(SB)/4, $0xffff0000
+GLOBL gemvCodes<>(SB), RODATA|NOPTR, $128
+
 // func gemvBF16AVX512(k int, a *float32, b *uint16, c *float32, add bool)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·gemvBF16AVX512(SB), NOSPLIT, $0-33
@@ -75,17 +157,22 @@ TEXT ·gemvQ8AVX512(SB), NOSPLIT, $0-33
 	JZ     done
 
 block:
-	MOVQ    $0x0000000000000020, BX
-	CMPQ    AX, BX
-	CMOVQLT AX, BX
-	SUBQ    BX, AX
-	VMOVUPS 1024(DX), Z2
-	VMOVUPS 1088(DX), Z3
-	MOVQ    DX, SI
+	MOVQ       $0x0000000000000020, BX
+	CMPQ       AX, BX
+	CMOVQLT    AX, BX
+	SUBQ       BX, AX
+	PREFETCHT0 9216(DX)
+	PREFETCHT0 9280(DX)
+	VMOVUPS    1024(DX), Z2
+	VMOVUPS    1088(DX), Z3
+	MOVQ       DX, SI
+	MOVQ       BX, DI
+	SHRQ       $0x01, DI
+	JZ         last
 
-row:
-	VBROADCASTSS (CX), Z4
+pair:
 	PREFETCHT0   8192(SI)
+	VBROADCASTSS (CX), Z4
 	VPMOVSXBD    (SI), Z5
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       Z2, Z5, Z5
@@ -94,13 +181,37 @@ row:
 	VCVTDQ2PS    Z5, Z5
 	VMULPS       Z3, Z5, Z5
 	VFMADD231PS  Z4, Z5, Z1
-	ADDQ         $0x04, CX
-	ADDQ         $0x20, SI
-	DECQ         BX
-	JNZ          row
-	ADDQ         $+1152, DX
-	TESTQ        AX, AX
-	JNZ          block
+	VBROADCASTSS 4(CX), Z4
+	VPMOVSXBD    32(SI), Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z2, Z5, Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VPMOVSXBD    48(SI), Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z3, Z5, Z5
+	VFMADD231PS  Z4, Z5, Z1
+	ADDQ         $0x08, CX
+	ADDQ         $0x40, SI
+	DECQ         DI
+	JNZ          pair
+
+last:
+	TESTQ        $0x00000001, BX
+	JZ           whole
+	VBROADCASTSS (CX), Z4
+	VPMOVSXBD    (SI), Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z2, Z5, Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VPMOVSXBD    16(SI), Z2
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z3, Z2, Z2
+	VFMADD231PS  Z4, Z2, Z1
+
+whole:
+	ADDQ  $+1152, DX
+	TESTQ AX, AX
+	JNZ   block
 
 done:
 	MOVQ   c+24(FP), AX
@@ -113,6 +224,926 @@ done:
 store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
+	VZEROUPPER
+	RET
+
+// func gemvQ4AVX512(k int, a *float32, b *byte, c *float32, add bool)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·gemvQ4AVX512(SB), NOSPLIT, $0-33
+	MOVQ            k+0(FP), AX
+	MOVQ            a+8(FP), CX
+	MOVQ            b+16(FP), DX
+	VPXORD          Z0, Z0, Z0
+	VPXORD          Z1, Z1, Z1
+	VBROADCASTI32X4 gemvCodes<>+0(SB), Z2
+	VBROADCASTI32X4 gemvCodes<>+32(SB), Z3
+	VBROADCASTI32X4 gemvCodes<>+64(SB), Z4
+	VBROADCASTI32X4 gemvCodes<>+96(SB), Z5
+	TESTQ           AX, AX
+	JZ              done
+
+block:
+	PREFETCHT0 8704(DX)
+	VPMOVZXWD  512(DX), Z6
+	VPSLLD     $0x10, Z6, Z6
+	VPMOVZXWD  544(DX), Z7
+	VPSLLD     $0x10, Z7, Z7
+	MOVQ       DX, BX
+	LEAQ       512(DX), SI
+
+octet:
+	CMPQ         AX, $0x08
+	JLT          tail
+	VBROADCASTSS (CX), Z8
+	VBROADCASTSS 4(CX), Z9
+	VBROADCASTSS 8(CX), Z10
+	VBROADCASTSS 12(CX), Z11
+	VBROADCASTSS 16(CX), Z12
+	VBROADCASTSS 20(CX), Z13
+	VBROADCASTSS 24(CX), Z14
+	VBROADCASTSS 28(CX), Z15
+	PREFETCHT0   8192(BX)
+	VMOVDQU32    (BX), Z16
+	VPANDD       Z4, Z16, Z17
+	VPSHUFB      Z17, Z2, Z18
+	VPSHUFB      Z17, Z3, Z17
+	VPUNPCKLBW   Z17, Z18, Z19
+	VPSLLD       $0x10, Z19, Z20
+	VMULPS       Z6, Z20, Z20
+	VFMADD231PS  Z8, Z20, Z0
+	VPANDD       Z5, Z19, Z19
+	VMULPS       Z6, Z19, Z19
+	VFMADD231PS  Z9, Z19, Z0
+	VPUNPCKHBW   Z17, Z18, Z17
+	VPSLLD       $0x10, Z17, Z18
+	VMULPS       Z6, Z18, Z18
+	VFMADD231PS  Z10, Z18, Z0
+	VPANDD       Z5, Z17, Z17
+	VMULPS       Z6, Z17, Z17
+	VFMADD231PS  Z11, Z17, Z0
+	VPSRLW       $0x04, Z16, Z16
+	VPANDD       Z4, Z16, Z16
+	VPSHUFB      Z16, Z2, Z17
+	VPSHUFB      Z16, Z3, Z16
+	VPUNPCKLBW   Z16, Z17, Z18
+	VPSLLD       $0x10, Z18, Z19
+	VMULPS       Z6, Z19, Z19
+	VFMADD231PS  Z12, Z19, Z0
+	VPANDD       Z5, Z18, Z18
+	VMULPS       Z6, Z18, Z18
+	VFMADD231PS  Z13, Z18, Z0
+	VPUNPCKHBW   Z16, Z17, Z16
+	VPSLLD       $0x10, Z16, Z17
+	VMULPS       Z6, Z17, Z17
+	VFMADD231PS  Z14, Z17, Z0
+	VPANDD       Z5, Z16, Z16
+	VMULPS       Z6, Z16, Z16
+	VFMADD231PS  Z15, Z16, Z0
+	PREFETCHT0   8256(BX)
+	VMOVDQU32    64(BX), Z16
+	VPANDD       Z4, Z16, Z17
+	VPSHUFB      Z17, Z2, Z18
+	VPSHUFB      Z17, Z3, Z17
+	VPUNPCKLBW   Z17, Z18, Z19
+	VPSLLD       $0x10, Z19, Z20
+	VMULPS       Z7, Z20, Z20
+	VFMADD231PS  Z8, Z20, Z1
+	VPANDD       Z5, Z19, Z8
+	VMULPS       Z7, Z8, Z8
+	VFMADD231PS  Z9, Z8, Z1
+	VPUNPCKHBW   Z17, Z18, Z8
+	VPSLLD       $0x10, Z8, Z9
+	VMULPS       Z7, Z9, Z9
+	VFMADD231PS  Z10, Z9, Z1
+	VPANDD       Z5, Z8, Z8
+	VMULPS       Z7, Z8, Z8
+	VFMADD231PS  Z11, Z8, Z1
+	VPSRLW       $0x04, Z16, Z8
+	VPANDD       Z4, Z8, Z8
+	VPSHUFB      Z8, Z2, Z9
+	VPSHUFB      Z8, Z3, Z8
+	VPUNPCKLBW   Z8, Z9, Z10
+	VPSLLD       $0x10, Z10, Z11
+	VMULPS       Z7, Z11, Z11
+	VFMADD231PS  Z12, Z11, Z1
+	VPANDD       Z5, Z10, Z10
+	VMULPS       Z7, Z10, Z10
+	VFMADD231PS  Z13, Z10, Z1
+	VPUNPCKHBW   Z8, Z9, Z8
+	VPSLLD       $0x10, Z8, Z9
+	VMULPS       Z7, Z9, Z9
+	VFMADD231PS  Z14, Z9, Z1
+	VPANDD       Z5, Z8, Z8
+	VMULPS       Z7, Z8, Z8
+	VFMADD231PS  Z15, Z8, Z1
+	ADDQ         $0x20, CX
+	SUBQ         $-128, BX
+	SUBQ         $0x08, AX
+	CMPQ         BX, SI
+	JNE          octet
+	ADDQ         $+576, DX
+	TESTQ        AX, AX
+	JNZ          block
+	JMP          done
+
+tail:
+	TESTQ        AX, AX
+	JZ           done
+	VMOVDQU32    (BX), Z8
+	VPANDD       Z4, Z8, Z9
+	VPSHUFB      Z9, Z2, Z10
+	VPSHUFB      Z9, Z3, Z9
+	VPUNPCKLBW   Z9, Z10, Z11
+	VPSLLD       $0x10, Z11, Z12
+	VMULPS       Z6, Z12, Z12
+	VBROADCASTSS (CX), Z13
+	VFMADD231PS  Z13, Z12, Z0
+	CMPQ         AX, $0x01
+	JEQ          next0
+	VPANDD       Z5, Z11, Z11
+	VMULPS       Z6, Z11, Z11
+	VBROADCASTSS 4(CX), Z12
+	VFMADD231PS  Z12, Z11, Z0
+	CMPQ         AX, $0x02
+	JEQ          next0
+	VPUNPCKHBW   Z9, Z10, Z9
+	VPSLLD       $0x10, Z9, Z10
+	VMULPS       Z6, Z10, Z10
+	VBROADCASTSS 8(CX), Z11
+	VFMADD231PS  Z11, Z10, Z0
+	CMPQ         AX, $0x03
+	JEQ          next0
+	VPANDD       Z5, Z9, Z9
+	VMULPS       Z6, Z9, Z9
+	VBROADCASTSS 12(CX), Z10
+	VFMADD231PS  Z10, Z9, Z0
+	CMPQ         AX, $0x04
+	JEQ          next0
+	VPSRLW       $0x04, Z8, Z8
+	VPANDD       Z4, Z8, Z8
+	VPSHUFB      Z8, Z2, Z9
+	VPSHUFB      Z8, Z3, Z8
+	VPUNPCKLBW   Z8, Z9, Z10
+	VPSLLD       $0x10, Z10, Z11
+	VMULPS       Z6, Z11, Z11
+	VBROADCASTSS 16(CX), Z12
+	VFMADD231PS  Z12, Z11, Z0
+	CMPQ         AX, $0x05
+	JEQ          next0
+	VPANDD       Z5, Z10, Z10
+	VMULPS       Z6, Z10, Z10
+	VBROADCASTSS 20(CX), Z11
+	VFMADD231PS  Z11, Z10, Z0
+	CMPQ         AX, $0x06
+	JEQ          next0
+	VPUNPCKHBW   Z8, Z9, Z8
+	VPSLLD       $0x10, Z8, Z9
+	VMULPS       Z6, Z9, Z9
+	VBROADCASTSS 24(CX), Z10
+	VFMADD231PS  Z10, Z9, Z0
+	CMPQ         AX, $0x07
+	JEQ          next0
+	VPANDD       Z5, Z8, Z8
+	VMULPS       Z6, Z8, Z8
+	VBROADCASTSS 28(CX), Z6
+	VFMADD231PS  Z6, Z8, Z0
+
+next0:
+	VMOVDQU32    64(BX), Z6
+	VPANDD       Z4, Z6, Z8
+	VPSHUFB      Z8, Z2, Z9
+	VPSHUFB      Z8, Z3, Z8
+	VPUNPCKLBW   Z8, Z9, Z10
+	VPSLLD       $0x10, Z10, Z11
+	VMULPS       Z7, Z11, Z11
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  Z12, Z11, Z1
+	CMPQ         AX, $0x01
+	JEQ          next1
+	VPANDD       Z5, Z10, Z10
+	VMULPS       Z7, Z10, Z10
+	VBROADCASTSS 4(CX), Z11
+	VFMADD231PS  Z11, Z10, Z1
+	CMPQ         AX, $0x02
+	JEQ          next1
+	VPUNPCKHBW   Z8, Z9, Z8
+	VPSLLD       $0x10, Z8, Z9
+	VMULPS       Z7, Z9, Z9
+	VBROADCASTSS 8(CX), Z10
+	VFMADD231PS  Z10, Z9, Z1
+	CMPQ         AX, $0x03
+	JEQ          next1
+	VPANDD       Z5, Z8, Z8
+	VMULPS       Z7, Z8, Z8
+	VBROADCASTSS 12(CX), Z9
+	VFMADD231PS  Z9, Z8, Z1
+	CMPQ         AX, $0x04
+	JEQ          next1
+	VPSRLW       $0x04, Z6, Z6
+	VPANDD       Z4, Z6, Z4
+	VPSHUFB      Z4, Z2, Z2
+	VPSHUFB      Z4, Z3, Z3
+	VPUNPCKLBW   Z3, Z2, Z4
+	VPSLLD       $0x10, Z4, Z6
+	VMULPS       Z7, Z6, Z6
+	VBROADCASTSS 16(CX), Z8
+	VFMADD231PS  Z8, Z6, Z1
+	CMPQ         AX, $0x05
+	JEQ          next1
+	VPANDD       Z5, Z4, Z4
+	VMULPS       Z7, Z4, Z4
+	VBROADCASTSS 20(CX), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	CMPQ         AX, $0x06
+	JEQ          next1
+	VPUNPCKHBW   Z3, Z2, Z2
+	VPSLLD       $0x10, Z2, Z3
+	VMULPS       Z7, Z3, Z3
+	VBROADCASTSS 24(CX), Z4
+	VFMADD231PS  Z4, Z3, Z1
+	CMPQ         AX, $0x07
+	JEQ          next1
+	VPANDD       Z5, Z2, Z2
+	VMULPS       Z7, Z2, Z2
+	VBROADCASTSS 28(CX), Z3
+	VFMADD231PS  Z3, Z2, Z1
+
+next1:
+done:
+	MOVQ   c+24(FP), AX
+	MOVB   add+32(FP), CL
+	TESTB  CL, CL
+	JZ     store
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+
+store:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VZEROUPPER
+	RET
+
+// func gemvBF16x2AVX512(k int, a *float32, b *uint16, stride int, c *float32, add bool)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemvBF16x2AVX512(SB), NOSPLIT, $0-41
+	MOVQ         k+0(FP), AX
+	MOVQ         a+8(FP), CX
+	MOVQ         b+16(FP), DX
+	MOVQ         stride+24(FP), BX
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	MOVL         $0xffff0000, SI
+	VPBROADCASTD SI, Z4
+	MOVQ         AX, SI
+	SHRQ         $0x01, SI
+	JZ           last
+
+pair:
+	VBROADCASTSS (CX), Z5
+	VBROADCASTSS 4(CX), Z6
+	VMOVUPS      (DX), Z7
+	PREFETCHT0   8192(DX)
+	VPSLLD       $0x10, Z7, Z8
+	VFMADD231PS  Z5, Z8, Z0
+	VPANDD       Z7, Z4, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VMOVUPS      64(DX), Z7
+	PREFETCHT0   8256(DX)
+	VPSLLD       $0x10, Z7, Z8
+	VFMADD231PS  Z5, Z8, Z1
+	VPANDD       Z7, Z4, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VMOVUPS      (DX)(BX*1), Z7
+	PREFETCHT0   8192(DX)(BX*1)
+	VPSLLD       $0x10, Z7, Z8
+	VFMADD231PS  Z5, Z8, Z2
+	VPANDD       Z7, Z4, Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VMOVUPS      64(DX)(BX*1), Z7
+	PREFETCHT0   8256(DX)(BX*1)
+	VPSLLD       $0x10, Z7, Z8
+	VFMADD231PS  Z5, Z8, Z3
+	VPANDD       Z7, Z4, Z5
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         $0x08, CX
+	SUBQ         $-128, DX
+	DECQ         SI
+	JNZ          pair
+
+last:
+	TESTQ        $0x00000001, AX
+	JZ           done
+	VBROADCASTSS (CX), Z5
+	VMOVUPS      (DX), Z4
+	VPSLLD       $0x10, Z4, Z4
+	VFMADD231PS  Z5, Z4, Z0
+	VMOVUPS      64(DX), Z4
+	VPSLLD       $0x10, Z4, Z4
+	VFMADD231PS  Z5, Z4, Z1
+	VMOVUPS      (DX)(BX*1), Z4
+	VPSLLD       $0x10, Z4, Z4
+	VFMADD231PS  Z5, Z4, Z2
+	VMOVUPS      64(DX)(BX*1), Z4
+	VPSLLD       $0x10, Z4, Z4
+	VFMADD231PS  Z5, Z4, Z3
+
+done:
+	MOVQ   c+32(FP), AX
+	MOVB   add+40(FP), CL
+	TESTB  CL, CL
+	JZ     store
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	VADDPS 128(AX), Z2, Z2
+	VADDPS 192(AX), Z3, Z3
+
+store:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VZEROUPPER
+	RET
+
+// func gemvQ8x2AVX512(k int, a *float32, b *byte, stride int, c *float32, add bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·gemvQ8x2AVX512(SB), NOSPLIT, $0-41
+	MOVQ   k+0(FP), AX
+	MOVQ   a+8(FP), CX
+	MOVQ   b+16(FP), DX
+	MOVQ   stride+24(FP), BX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	TESTQ  AX, AX
+	JZ     done
+
+block:
+	MOVQ       $0x0000000000000020, SI
+	CMPQ       AX, SI
+	CMOVQLT    AX, SI
+	SUBQ       SI, AX
+	PREFETCHT0 9216(DX)
+	PREFETCHT0 9280(DX)
+	VMOVUPS    1024(DX), Z4
+	VMOVUPS    1088(DX), Z5
+	PREFETCHT0 9216(DX)(BX*1)
+	PREFETCHT0 9280(DX)(BX*1)
+	VMOVUPS    1024(DX)(BX*1), Z6
+	VMOVUPS    1088(DX)(BX*1), Z7
+	MOVQ       DX, DI
+	MOVQ       SI, R8
+	SHRQ       $0x01, R8
+	JZ         last
+
+pair:
+	PREFETCHT0   8192(DI)
+	PREFETCHT0   8192(DI)(BX*1)
+	VBROADCASTSS (CX), Z8
+	VPMOVSXBD    (DI), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z4, Z9, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VPMOVSXBD    16(DI), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z5, Z9, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VPMOVSXBD    (DI)(BX*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z6, Z9, Z9
+	VFMADD231PS  Z8, Z9, Z2
+	VPMOVSXBD    16(DI)(BX*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z7, Z9, Z9
+	VFMADD231PS  Z8, Z9, Z3
+	VBROADCASTSS 4(CX), Z8
+	VPMOVSXBD    32(DI), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z4, Z9, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VPMOVSXBD    48(DI), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z5, Z9, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VPMOVSXBD    32(DI)(BX*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z6, Z9, Z9
+	VFMADD231PS  Z8, Z9, Z2
+	VPMOVSXBD    48(DI)(BX*1), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z7, Z9, Z9
+	VFMADD231PS  Z8, Z9, Z3
+	ADDQ         $0x08, CX
+	ADDQ         $0x40, DI
+	DECQ         R8
+	JNZ          pair
+
+last:
+	TESTQ        $0x00000001, SI
+	JZ           whole
+	VBROADCASTSS (CX), Z8
+	VPMOVSXBD    (DI), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z4, Z9, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VPMOVSXBD    16(DI), Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z5, Z4, Z4
+	VFMADD231PS  Z8, Z4, Z1
+	VPMOVSXBD    (DI)(BX*1), Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z6, Z4, Z4
+	VFMADD231PS  Z8, Z4, Z2
+	VPMOVSXBD    16(DI)(BX*1), Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z7, Z4, Z4
+	VFMADD231PS  Z8, Z4, Z3
+
+whole:
+	ADDQ  $+1152, DX
+	TESTQ AX, AX
+	JNZ   block
+
+done:
+	MOVQ   c+32(FP), AX
+	MOVB   add+40(FP), CL
+	TESTB  CL, CL
+	JZ     store
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	VADDPS 128(AX), Z2, Z2
+	VADDPS 192(AX), Z3, Z3
+
+store:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VZEROUPPER
+	RET
+
+// func gemvQ4x2AVX512(k int, a *float32, b *byte, stride int, c *float32, add bool)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·gemvQ4x2AVX512(SB), NOSPLIT, $0-41
+	MOVQ            k+0(FP), AX
+	MOVQ            a+8(FP), CX
+	MOVQ            b+16(FP), DX
+	MOVQ            stride+24(FP), BX
+	VPXORD          Z0, Z0, Z0
+	VPXORD          Z1, Z1, Z1
+	VPXORD          Z2, Z2, Z2
+	VPXORD          Z3, Z3, Z3
+	VBROADCASTI32X4 gemvCodes<>+0(SB), Z4
+	VBROADCASTI32X4 gemvCodes<>+32(SB), Z5
+	VBROADCASTI32X4 gemvCodes<>+64(SB), Z6
+	VBROADCASTI32X4 gemvCodes<>+96(SB), Z7
+	TESTQ           AX, AX
+	JZ              done
+
+block:
+	PREFETCHT0 8704(DX)
+	VPMOVZXWD  512(DX), Z8
+	VPSLLD     $0x10, Z8, Z8
+	VPMOVZXWD  544(DX), Z9
+	VPSLLD     $0x10, Z9, Z9
+	PREFETCHT0 8704(DX)(BX*1)
+	VPMOVZXWD  512(DX)(BX*1), Z10
+	VPSLLD     $0x10, Z10, Z10
+	VPMOVZXWD  544(DX)(BX*1), Z11
+	VPSLLD     $0x10, Z11, Z11
+	MOVQ       DX, SI
+	LEAQ       512(DX), DI
+
+octet:
+	CMPQ         AX, $0x08
+	JLT          tail
+	VBROADCASTSS (CX), Z12
+	VBROADCASTSS 4(CX), Z13
+	VBROADCASTSS 8(CX), Z14
+	VBROADCASTSS 12(CX), Z15
+	VBROADCASTSS 16(CX), Z16
+	VBROADCASTSS 20(CX), Z17
+	VBROADCASTSS 24(CX), Z18
+	VBROADCASTSS 28(CX), Z19
+	PREFETCHT0   8192(SI)
+	VMOVDQU32    (SI), Z20
+	VPANDD       Z6, Z20, Z21
+	VPSHUFB      Z21, Z4, Z22
+	VPSHUFB      Z21, Z5, Z21
+	VPUNPCKLBW   Z21, Z22, Z23
+	VPSLLD       $0x10, Z23, Z24
+	VMULPS       Z8, Z24, Z24
+	VFMADD231PS  Z12, Z24, Z0
+	VPANDD       Z7, Z23, Z23
+	VMULPS       Z8, Z23, Z23
+	VFMADD231PS  Z13, Z23, Z0
+	VPUNPCKHBW   Z21, Z22, Z21
+	VPSLLD       $0x10, Z21, Z22
+	VMULPS       Z8, Z22, Z22
+	VFMADD231PS  Z14, Z22, Z0
+	VPANDD       Z7, Z21, Z21
+	VMULPS       Z8, Z21, Z21
+	VFMADD231PS  Z15, Z21, Z0
+	VPSRLW       $0x04, Z20, Z20
+	VPANDD       Z6, Z20, Z20
+	VPSHUFB      Z20, Z4, Z21
+	VPSHUFB      Z20, Z5, Z20
+	VPUNPCKLBW   Z20, Z21, Z22
+	VPSLLD       $0x10, Z22, Z23
+	VMULPS       Z8, Z23, Z23
+	VFMADD231PS  Z16, Z23, Z0
+	VPANDD       Z7, Z22, Z22
+	VMULPS       Z8, Z22, Z22
+	VFMADD231PS  Z17, Z22, Z0
+	VPUNPCKHBW   Z20, Z21, Z20
+	VPSLLD       $0x10, Z20, Z21
+	VMULPS       Z8, Z21, Z21
+	VFMADD231PS  Z18, Z21, Z0
+	VPANDD       Z7, Z20, Z20
+	VMULPS       Z8, Z20, Z20
+	VFMADD231PS  Z19, Z20, Z0
+	PREFETCHT0   8256(SI)
+	VMOVDQU32    64(SI), Z20
+	VPANDD       Z6, Z20, Z21
+	VPSHUFB      Z21, Z4, Z22
+	VPSHUFB      Z21, Z5, Z21
+	VPUNPCKLBW   Z21, Z22, Z23
+	VPSLLD       $0x10, Z23, Z24
+	VMULPS       Z9, Z24, Z24
+	VFMADD231PS  Z12, Z24, Z1
+	VPANDD       Z7, Z23, Z23
+	VMULPS       Z9, Z23, Z23
+	VFMADD231PS  Z13, Z23, Z1
+	VPUNPCKHBW   Z21, Z22, Z21
+	VPSLLD       $0x10, Z21, Z22
+	VMULPS       Z9, Z22, Z22
+	VFMADD231PS  Z14, Z22, Z1
+	VPANDD       Z7, Z21, Z21
+	VMULPS       Z9, Z21, Z21
+	VFMADD231PS  Z15, Z21, Z1
+	VPSRLW       $0x04, Z20, Z20
+	VPANDD       Z6, Z20, Z20
+	VPSHUFB      Z20, Z4, Z21
+	VPSHUFB      Z20, Z5, Z20
+	VPUNPCKLBW   Z20, Z21, Z22
+	VPSLLD       $0x10, Z22, Z23
+	VMULPS       Z9, Z23, Z23
+	VFMADD231PS  Z16, Z23, Z1
+	VPANDD       Z7, Z22, Z22
+	VMULPS       Z9, Z22, Z22
+	VFMADD231PS  Z17, Z22, Z1
+	VPUNPCKHBW   Z20, Z21, Z20
+	VPSLLD       $0x10, Z20, Z21
+	VMULPS       Z9, Z21, Z21
+	VFMADD231PS  Z18, Z21, Z1
+	VPANDD       Z7, Z20, Z20
+	VMULPS       Z9, Z20, Z20
+	VFMADD231PS  Z19, Z20, Z1
+	PREFETCHT0   8192(SI)(BX*1)
+	VMOVDQU32    (SI)(BX*1), Z20
+	VPANDD       Z6, Z20, Z21
+	VPSHUFB      Z21, Z4, Z22
+	VPSHUFB      Z21, Z5, Z21
+	VPUNPCKLBW   Z21, Z22, Z23
+	VPSLLD       $0x10, Z23, Z24
+	VMULPS       Z10, Z24, Z24
+	VFMADD231PS  Z12, Z24, Z2
+	VPANDD       Z7, Z23, Z23
+	VMULPS       Z10, Z23, Z23
+	VFMADD231PS  Z13, Z23, Z2
+	VPUNPCKHBW   Z21, Z22, Z21
+	VPSLLD       $0x10, Z21, Z22
+	VMULPS       Z10, Z22, Z22
+	VFMADD231PS  Z14, Z22, Z2
+	VPANDD       Z7, Z21, Z21
+	VMULPS       Z10, Z21, Z21
+	VFMADD231PS  Z15, Z21, Z2
+	VPSRLW       $0x04, Z20, Z20
+	VPANDD       Z6, Z20, Z20
+	VPSHUFB      Z20, Z4, Z21
+	VPSHUFB      Z20, Z5, Z20
+	VPUNPCKLBW   Z20, Z21, Z22
+	VPSLLD       $0x10, Z22, Z23
+	VMULPS       Z10, Z23, Z23
+	VFMADD231PS  Z16, Z23, Z2
+	VPANDD       Z7, Z22, Z22
+	VMULPS       Z10, Z22, Z22
+	VFMADD231PS  Z17, Z22, Z2
+	VPUNPCKHBW   Z20, Z21, Z20
+	VPSLLD       $0x10, Z20, Z21
+	VMULPS       Z10, Z21, Z21
+	VFMADD231PS  Z18, Z21, Z2
+	VPANDD       Z7, Z20, Z20
+	VMULPS       Z10, Z20, Z20
+	VFMADD231PS  Z19, Z20, Z2
+	PREFETCHT0   8256(SI)(BX*1)
+	VMOVDQU32    64(SI)(BX*1), Z20
+	VPANDD       Z6, Z20, Z21
+	VPSHUFB      Z21, Z4, Z22
+	VPSHUFB      Z21, Z5, Z21
+	VPUNPCKLBW   Z21, Z22, Z23
+	VPSLLD       $0x10, Z23, Z24
+	VMULPS       Z11, Z24, Z24
+	VFMADD231PS  Z12, Z24, Z3
+	VPANDD       Z7, Z23, Z12
+	VMULPS       Z11, Z12, Z12
+	VFMADD231PS  Z13, Z12, Z3
+	VPUNPCKHBW   Z21, Z22, Z12
+	VPSLLD       $0x10, Z12, Z13
+	VMULPS       Z11, Z13, Z13
+	VFMADD231PS  Z14, Z13, Z3
+	VPANDD       Z7, Z12, Z12
+	VMULPS       Z11, Z12, Z12
+	VFMADD231PS  Z15, Z12, Z3
+	VPSRLW       $0x04, Z20, Z12
+	VPANDD       Z6, Z12, Z12
+	VPSHUFB      Z12, Z4, Z13
+	VPSHUFB      Z12, Z5, Z12
+	VPUNPCKLBW   Z12, Z13, Z14
+	VPSLLD       $0x10, Z14, Z15
+	VMULPS       Z11, Z15, Z15
+	VFMADD231PS  Z16, Z15, Z3
+	VPANDD       Z7, Z14, Z14
+	VMULPS       Z11, Z14, Z14
+	VFMADD231PS  Z17, Z14, Z3
+	VPUNPCKHBW   Z12, Z13, Z12
+	VPSLLD       $0x10, Z12, Z13
+	VMULPS       Z11, Z13, Z13
+	VFMADD231PS  Z18, Z13, Z3
+	VPANDD       Z7, Z12, Z12
+	VMULPS       Z11, Z12, Z12
+	VFMADD231PS  Z19, Z12, Z3
+	ADDQ         $0x20, CX
+	SUBQ         $-128, SI
+	SUBQ         $0x08, AX
+	CMPQ         SI, DI
+	JNE          octet
+	ADDQ         $+576, DX
+	TESTQ        AX, AX
+	JNZ          block
+	JMP          done
+
+tail:
+	TESTQ        AX, AX
+	JZ           done
+	VMOVDQU32    (SI), Z12
+	VPANDD       Z6, Z12, Z13
+	VPSHUFB      Z13, Z4, Z14
+	VPSHUFB      Z13, Z5, Z13
+	VPUNPCKLBW   Z13, Z14, Z15
+	VPSLLD       $0x10, Z15, Z16
+	VMULPS       Z8, Z16, Z16
+	VBROADCASTSS (CX), Z17
+	VFMADD231PS  Z17, Z16, Z0
+	CMPQ         AX, $0x01
+	JEQ          next0
+	VPANDD       Z7, Z15, Z15
+	VMULPS       Z8, Z15, Z15
+	VBROADCASTSS 4(CX), Z16
+	VFMADD231PS  Z16, Z15, Z0
+	CMPQ         AX, $0x02
+	JEQ          next0
+	VPUNPCKHBW   Z13, Z14, Z13
+	VPSLLD       $0x10, Z13, Z14
+	VMULPS       Z8, Z14, Z14
+	VBROADCASTSS 8(CX), Z15
+	VFMADD231PS  Z15, Z14, Z0
+	CMPQ         AX, $0x03
+	JEQ          next0
+	VPANDD       Z7, Z13, Z13
+	VMULPS       Z8, Z13, Z13
+	VBROADCASTSS 12(CX), Z14
+	VFMADD231PS  Z14, Z13, Z0
+	CMPQ         AX, $0x04
+	JEQ          next0
+	VPSRLW       $0x04, Z12, Z12
+	VPANDD       Z6, Z12, Z12
+	VPSHUFB      Z12, Z4, Z13
+	VPSHUFB      Z12, Z5, Z12
+	VPUNPCKLBW   Z12, Z13, Z14
+	VPSLLD       $0x10, Z14, Z15
+	VMULPS       Z8, Z15, Z15
+	VBROADCASTSS 16(CX), Z16
+	VFMADD231PS  Z16, Z15, Z0
+	CMPQ         AX, $0x05
+	JEQ          next0
+	VPANDD       Z7, Z14, Z14
+	VMULPS       Z8, Z14, Z14
+	VBROADCASTSS 20(CX), Z15
+	VFMADD231PS  Z15, Z14, Z0
+	CMPQ         AX, $0x06
+	JEQ          next0
+	VPUNPCKHBW   Z12, Z13, Z12
+	VPSLLD       $0x10, Z12, Z13
+	VMULPS       Z8, Z13, Z13
+	VBROADCASTSS 24(CX), Z14
+	VFMADD231PS  Z14, Z13, Z0
+	CMPQ         AX, $0x07
+	JEQ          next0
+	VPANDD       Z7, Z12, Z12
+	VMULPS       Z8, Z12, Z12
+	VBROADCASTSS 28(CX), Z8
+	VFMADD231PS  Z8, Z12, Z0
+
+next0:
+	VMOVDQU32    64(SI), Z8
+	VPANDD       Z6, Z8, Z12
+	VPSHUFB      Z12, Z4, Z13
+	VPSHUFB      Z12, Z5, Z12
+	VPUNPCKLBW   Z12, Z13, Z14
+	VPSLLD       $0x10, Z14, Z15
+	VMULPS       Z9, Z15, Z15
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  Z16, Z15, Z1
+	CMPQ         AX, $0x01
+	JEQ          next1
+	VPANDD       Z7, Z14, Z14
+	VMULPS       Z9, Z14, Z14
+	VBROADCASTSS 4(CX), Z15
+	VFMADD231PS  Z15, Z14, Z1
+	CMPQ         AX, $0x02
+	JEQ          next1
+	VPUNPCKHBW   Z12, Z13, Z12
+	VPSLLD       $0x10, Z12, Z13
+	VMULPS       Z9, Z13, Z13
+	VBROADCASTSS 8(CX), Z14
+	VFMADD231PS  Z14, Z13, Z1
+	CMPQ         AX, $0x03
+	JEQ          next1
+	VPANDD       Z7, Z12, Z12
+	VMULPS       Z9, Z12, Z12
+	VBROADCASTSS 12(CX), Z13
+	VFMADD231PS  Z13, Z12, Z1
+	CMPQ         AX, $0x04
+	JEQ          next1
+	VPSRLW       $0x04, Z8, Z8
+	VPANDD       Z6, Z8, Z8
+	VPSHUFB      Z8, Z4, Z12
+	VPSHUFB      Z8, Z5, Z8
+	VPUNPCKLBW   Z8, Z12, Z13
+	VPSLLD       $0x10, Z13, Z14
+	VMULPS       Z9, Z14, Z14
+	VBROADCASTSS 16(CX), Z15
+	VFMADD231PS  Z15, Z14, Z1
+	CMPQ         AX, $0x05
+	JEQ          next1
+	VPANDD       Z7, Z13, Z13
+	VMULPS       Z9, Z13, Z13
+	VBROADCASTSS 20(CX), Z14
+	VFMADD231PS  Z14, Z13, Z1
+	CMPQ         AX, $0x06
+	JEQ          next1
+	VPUNPCKHBW   Z8, Z12, Z8
+	VPSLLD       $0x10, Z8, Z12
+	VMULPS       Z9, Z12, Z12
+	VBROADCASTSS 24(CX), Z13
+	VFMADD231PS  Z13, Z12, Z1
+	CMPQ         AX, $0x07
+	JEQ          next1
+	VPANDD       Z7, Z8, Z8
+	VMULPS       Z9, Z8, Z8
+	VBROADCASTSS 28(CX), Z9
+	VFMADD231PS  Z9, Z8, Z1
+
+next1:
+	VMOVDQU32    (SI)(BX*1), Z8
+	VPANDD       Z6, Z8, Z9
+	VPSHUFB      Z9, Z4, Z12
+	VPSHUFB      Z9, Z5, Z9
+	VPUNPCKLBW   Z9, Z12, Z13
+	VPSLLD       $0x10, Z13, Z14
+	VMULPS       Z10, Z14, Z14
+	VBROADCASTSS (CX), Z15
+	VFMADD231PS  Z15, Z14, Z2
+	CMPQ         AX, $0x01
+	JEQ          next2
+	VPANDD       Z7, Z13, Z13
+	VMULPS       Z10, Z13, Z13
+	VBROADCASTSS 4(CX), Z14
+	VFMADD231PS  Z14, Z13, Z2
+	CMPQ         AX, $0x02
+	JEQ          next2
+	VPUNPCKHBW   Z9, Z12, Z9
+	VPSLLD       $0x10, Z9, Z12
+	VMULPS       Z10, Z12, Z12
+	VBROADCASTSS 8(CX), Z13
+	VFMADD231PS  Z13, Z12, Z2
+	CMPQ         AX, $0x03
+	JEQ          next2
+	VPANDD       Z7, Z9, Z9
+	VMULPS       Z10, Z9, Z9
+	VBROADCASTSS 12(CX), Z12
+	VFMADD231PS  Z12, Z9, Z2
+	CMPQ         AX, $0x04
+	JEQ          next2
+	VPSRLW       $0x04, Z8, Z8
+	VPANDD       Z6, Z8, Z8
+	VPSHUFB      Z8, Z4, Z9
+	VPSHUFB      Z8, Z5, Z8
+	VPUNPCKLBW   Z8, Z9, Z12
+	VPSLLD       $0x10, Z12, Z13
+	VMULPS       Z10, Z13, Z13
+	VBROADCASTSS 16(CX), Z14
+	VFMADD231PS  Z14, Z13, Z2
+	CMPQ         AX, $0x05
+	JEQ          next2
+	VPANDD       Z7, Z12, Z12
+	VMULPS       Z10, Z12, Z12
+	VBROADCASTSS 20(CX), Z13
+	VFMADD231PS  Z13, Z12, Z2
+	CMPQ         AX, $0x06
+	JEQ          next2
+	VPUNPCKHBW   Z8, Z9, Z8
+	VPSLLD       $0x10, Z8, Z9
+	VMULPS       Z10, Z9, Z9
+	VBROADCASTSS 24(CX), Z12
+	VFMADD231PS  Z12, Z9, Z2
+	CMPQ         AX, $0x07
+	JEQ          next2
+	VPANDD       Z7, Z8, Z8
+	VMULPS       Z10, Z8, Z8
+	VBROADCASTSS 28(CX), Z9
+	VFMADD231PS  Z9, Z8, Z2
+
+next2:
+	VMOVDQU32    64(SI)(BX*1), Z8
+	VPANDD       Z6, Z8, Z9
+	VPSHUFB      Z9, Z4, Z10
+	VPSHUFB      Z9, Z5, Z9
+	VPUNPCKLBW   Z9, Z10, Z12
+	VPSLLD       $0x10, Z12, Z13
+	VMULPS       Z11, Z13, Z13
+	VBROADCASTSS (CX), Z14
+	VFMADD231PS  Z14, Z13, Z3
+	CMPQ         AX, $0x01
+	JEQ          next3
+	VPANDD       Z7, Z12, Z12
+	VMULPS       Z11, Z12, Z12
+	VBROADCASTSS 4(CX), Z13
+	VFMADD231PS  Z13, Z12, Z3
+	CMPQ         AX, $0x02
+	JEQ          next3
+	VPUNPCKHBW   Z9, Z10, Z9
+	VPSLLD       $0x10, Z9, Z10
+	VMULPS       Z11, Z10, Z10
+	VBROADCASTSS 8(CX), Z12
+	VFMADD231PS  Z12, Z10, Z3
+	CMPQ         AX, $0x03
+	JEQ          next3
+	VPANDD       Z7, Z9, Z9
+	VMULPS       Z11, Z9, Z9
+	VBROADCASTSS 12(CX), Z10
+	VFMADD231PS  Z10, Z9, Z3
+	CMPQ         AX, $0x04
+	JEQ          next3
+	VPSRLW       $0x04, Z8, Z8
+	VPANDD       Z6, Z8, Z6
+	VPSHUFB      Z6, Z4, Z4
+	VPSHUFB      Z6, Z5, Z5
+	VPUNPCKLBW   Z5, Z4, Z6
+	VPSLLD       $0x10, Z6, Z8
+	VMULPS       Z11, Z8, Z8
+	VBROADCASTSS 16(CX), Z9
+	VFMADD231PS  Z9, Z8, Z3
+	CMPQ         AX, $0x05
+	JEQ          next3
+	VPANDD       Z7, Z6, Z6
+	VMULPS       Z11, Z6, Z6
+	VBROADCASTSS 20(CX), Z8
+	VFMADD231PS  Z8, Z6, Z3
+	CMPQ         AX, $0x06
+	JEQ          next3
+	VPUNPCKHBW   Z5, Z4, Z4
+	VPSLLD       $0x10, Z4, Z5
+	VMULPS       Z11, Z5, Z5
+	VBROADCASTSS 24(CX), Z6
+	VFMADD231PS  Z6, Z5, Z3
+	CMPQ         AX, $0x07
+	JEQ          next3
+	VPANDD       Z7, Z4, Z4
+	VMULPS       Z11, Z4, Z4
+	VBROADCASTSS 28(CX), Z5
+	VFMADD231PS  Z5, Z4, Z3
+
+next3:
+done:
+	MOVQ   c+32(FP), AX
+	MOVB   add+40(FP), CL
+	TESTB  CL, CL
+	JZ     store
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	VADDPS 128(AX), Z2, Z2
+	VADDPS 192(AX), Z3, Z3
+
+store:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
 	VZEROUPPER
 	RET
 
@@ -193,6 +1224,223 @@ row:
 	TESTQ     AX, AX
 	JNZ       block
 
+done:
+	VZEROUPPER
+	RET
+
+// func widenQ4AVX512(k int, dst *float32, b *byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·widenQ4AVX512(SB), NOSPLIT, $0-24
+	MOVQ            k+0(FP), AX
+	MOVQ            dst+8(FP), CX
+	MOVQ            b+16(FP), DX
+	VBROADCASTI32X4 gemvCodes<>+0(SB), Z0
+	VBROADCASTI32X4 gemvCodes<>+32(SB), Z1
+	VBROADCASTI32X4 gemvCodes<>+64(SB), Z2
+	VBROADCASTI32X4 gemvCodes<>+96(SB), Z3
+	TESTQ           AX, AX
+	JZ              done
+
+block:
+	VPMOVZXWD 512(DX), Z4
+	VPSLLD    $0x10, Z4, Z4
+	VPMOVZXWD 544(DX), Z5
+	VPSLLD    $0x10, Z5, Z5
+	MOVQ      DX, BX
+	LEAQ      512(DX), SI
+
+octet:
+	CMPQ       AX, $0x08
+	JLT        tail
+	VMOVDQU32  (BX), Z6
+	VPANDD     Z2, Z6, Z7
+	VPSHUFB    Z7, Z0, Z8
+	VPSHUFB    Z7, Z1, Z7
+	VPUNPCKLBW Z7, Z8, Z9
+	VPSLLD     $0x10, Z9, Z10
+	VMULPS     Z4, Z10, Z10
+	VMOVUPS    Z10, (CX)
+	VPANDD     Z3, Z9, Z9
+	VMULPS     Z4, Z9, Z9
+	VMOVUPS    Z9, 128(CX)
+	VPUNPCKHBW Z7, Z8, Z7
+	VPSLLD     $0x10, Z7, Z8
+	VMULPS     Z4, Z8, Z8
+	VMOVUPS    Z8, 256(CX)
+	VPANDD     Z3, Z7, Z7
+	VMULPS     Z4, Z7, Z7
+	VMOVUPS    Z7, 384(CX)
+	VPSRLW     $0x04, Z6, Z6
+	VPANDD     Z2, Z6, Z6
+	VPSHUFB    Z6, Z0, Z7
+	VPSHUFB    Z6, Z1, Z6
+	VPUNPCKLBW Z6, Z7, Z8
+	VPSLLD     $0x10, Z8, Z9
+	VMULPS     Z4, Z9, Z9
+	VMOVUPS    Z9, 512(CX)
+	VPANDD     Z3, Z8, Z8
+	VMULPS     Z4, Z8, Z8
+	VMOVUPS    Z8, 640(CX)
+	VPUNPCKHBW Z6, Z7, Z6
+	VPSLLD     $0x10, Z6, Z7
+	VMULPS     Z4, Z7, Z7
+	VMOVUPS    Z7, 768(CX)
+	VPANDD     Z3, Z6, Z6
+	VMULPS     Z4, Z6, Z6
+	VMOVUPS    Z6, 896(CX)
+	VMOVDQU32  64(BX), Z6
+	VPANDD     Z2, Z6, Z7
+	VPSHUFB    Z7, Z0, Z8
+	VPSHUFB    Z7, Z1, Z7
+	VPUNPCKLBW Z7, Z8, Z9
+	VPSLLD     $0x10, Z9, Z10
+	VMULPS     Z5, Z10, Z10
+	VMOVUPS    Z10, 64(CX)
+	VPANDD     Z3, Z9, Z9
+	VMULPS     Z5, Z9, Z9
+	VMOVUPS    Z9, 192(CX)
+	VPUNPCKHBW Z7, Z8, Z7
+	VPSLLD     $0x10, Z7, Z8
+	VMULPS     Z5, Z8, Z8
+	VMOVUPS    Z8, 320(CX)
+	VPANDD     Z3, Z7, Z7
+	VMULPS     Z5, Z7, Z7
+	VMOVUPS    Z7, 448(CX)
+	VPSRLW     $0x04, Z6, Z6
+	VPANDD     Z2, Z6, Z6
+	VPSHUFB    Z6, Z0, Z7
+	VPSHUFB    Z6, Z1, Z6
+	VPUNPCKLBW Z6, Z7, Z8
+	VPSLLD     $0x10, Z8, Z9
+	VMULPS     Z5, Z9, Z9
+	VMOVUPS    Z9, 576(CX)
+	VPANDD     Z3, Z8, Z8
+	VMULPS     Z5, Z8, Z8
+	VMOVUPS    Z8, 704(CX)
+	VPUNPCKHBW Z6, Z7, Z6
+	VPSLLD     $0x10, Z6, Z7
+	VMULPS     Z5, Z7, Z7
+	VMOVUPS    Z7, 832(CX)
+	VPANDD     Z3, Z6, Z6
+	VMULPS     Z5, Z6, Z6
+	VMOVUPS    Z6, 960(CX)
+	ADDQ       $+1024, CX
+	SUBQ       $-128, BX
+	SUBQ       $0x08, AX
+	CMPQ       BX, SI
+	JNE        octet
+	ADDQ       $+576, DX
+	TESTQ      AX, AX
+	JNZ        block
+	JMP        done
+
+tail:
+	TESTQ      AX, AX
+	JZ         done
+	VMOVDQU32  (BX), Z6
+	VPANDD     Z2, Z6, Z7
+	VPSHUFB    Z7, Z0, Z8
+	VPSHUFB    Z7, Z1, Z7
+	VPUNPCKLBW Z7, Z8, Z9
+	VPSLLD     $0x10, Z9, Z10
+	VMULPS     Z4, Z10, Z10
+	VMOVUPS    Z10, (CX)
+	CMPQ       AX, $0x01
+	JEQ        next0
+	VPANDD     Z3, Z9, Z9
+	VMULPS     Z4, Z9, Z9
+	VMOVUPS    Z9, 128(CX)
+	CMPQ       AX, $0x02
+	JEQ        next0
+	VPUNPCKHBW Z7, Z8, Z7
+	VPSLLD     $0x10, Z7, Z8
+	VMULPS     Z4, Z8, Z8
+	VMOVUPS    Z8, 256(CX)
+	CMPQ       AX, $0x03
+	JEQ        next0
+	VPANDD     Z3, Z7, Z7
+	VMULPS     Z4, Z7, Z7
+	VMOVUPS    Z7, 384(CX)
+	CMPQ       AX, $0x04
+	JEQ        next0
+	VPSRLW     $0x04, Z6, Z6
+	VPANDD     Z2, Z6, Z6
+	VPSHUFB    Z6, Z0, Z7
+	VPSHUFB    Z6, Z1, Z6
+	VPUNPCKLBW Z6, Z7, Z8
+	VPSLLD     $0x10, Z8, Z9
+	VMULPS     Z4, Z9, Z9
+	VMOVUPS    Z9, 512(CX)
+	CMPQ       AX, $0x05
+	JEQ        next0
+	VPANDD     Z3, Z8, Z8
+	VMULPS     Z4, Z8, Z8
+	VMOVUPS    Z8, 640(CX)
+	CMPQ       AX, $0x06
+	JEQ        next0
+	VPUNPCKHBW Z6, Z7, Z6
+	VPSLLD     $0x10, Z6, Z7
+	VMULPS     Z4, Z7, Z7
+	VMOVUPS    Z7, 768(CX)
+	CMPQ       AX, $0x07
+	JEQ        next0
+	VPANDD     Z3, Z6, Z6
+	VMULPS     Z4, Z6, Z6
+	VMOVUPS    Z6, 896(CX)
+
+next0:
+	VMOVDQU32  64(BX), Z4
+	VPANDD     Z2, Z4, Z6
+	VPSHUFB    Z6, Z0, Z7
+	VPSHUFB    Z6, Z1, Z6
+	VPUNPCKLBW Z6, Z7, Z8
+	VPSLLD     $0x10, Z8, Z9
+	VMULPS     Z5, Z9, Z9
+	VMOVUPS    Z9, 64(CX)
+	CMPQ       AX, $0x01
+	JEQ        next1
+	VPANDD     Z3, Z8, Z8
+	VMULPS     Z5, Z8, Z8
+	VMOVUPS    Z8, 192(CX)
+	CMPQ       AX, $0x02
+	JEQ        next1
+	VPUNPCKHBW Z6, Z7, Z6
+	VPSLLD     $0x10, Z6, Z7
+	VMULPS     Z5, Z7, Z7
+	VMOVUPS    Z7, 320(CX)
+	CMPQ       AX, $0x03
+	JEQ        next1
+	VPANDD     Z3, Z6, Z6
+	VMULPS     Z5, Z6, Z6
+	VMOVUPS    Z6, 448(CX)
+	CMPQ       AX, $0x04
+	JEQ        next1
+	VPSRLW     $0x04, Z4, Z4
+	VPANDD     Z2, Z4, Z2
+	VPSHUFB    Z2, Z0, Z0
+	VPSHUFB    Z2, Z1, Z1
+	VPUNPCKLBW Z1, Z0, Z2
+	VPSLLD     $0x10, Z2, Z4
+	VMULPS     Z5, Z4, Z4
+	VMOVUPS    Z4, 576(CX)
+	CMPQ       AX, $0x05
+	JEQ        next1
+	VPANDD     Z3, Z2, Z2
+	VMULPS     Z5, Z2, Z2
+	VMOVUPS    Z2, 704(CX)
+	CMPQ       AX, $0x06
+	JEQ        next1
+	VPUNPCKHBW Z1, Z0, Z0
+	VPSLLD     $0x10, Z0, Z1
+	VMULPS     Z5, Z1, Z1
+	VMOVUPS    Z1, 832(CX)
+	CMPQ       AX, $0x07
+	JEQ        next1
+	VPANDD     Z3, Z0, Z0
+	VMULPS     Z5, Z0, Z0
+	VMOVUPS    Z0, 960(CX)
+
+next1:
 done:
 	VZEROUPPER
 	RET
@@ -293,19 +1541,24 @@ TEXT ·gemvQ8AVX2(SB), NOSPLIT, $0-33
 	JZ     done
 
 block:
-	MOVQ    $0x0000000000000020, BX
-	CMPQ    AX, BX
-	CMOVQLT AX, BX
-	SUBQ    BX, AX
-	VMOVUPS 1024(DX), Y4
-	VMOVUPS 1056(DX), Y5
-	VMOVUPS 1088(DX), Y6
-	VMOVUPS 1120(DX), Y7
-	MOVQ    DX, SI
+	MOVQ       $0x0000000000000020, BX
+	CMPQ       AX, BX
+	CMOVQLT    AX, BX
+	SUBQ       BX, AX
+	PREFETCHT0 9216(DX)
+	PREFETCHT0 9280(DX)
+	VMOVUPS    1024(DX), Y4
+	VMOVUPS    1056(DX), Y5
+	VMOVUPS    1088(DX), Y6
+	VMOVUPS    1120(DX), Y7
+	MOVQ       DX, SI
+	MOVQ       BX, DI
+	SHRQ       $0x01, DI
+	JZ         last
 
-row:
-	VBROADCASTSS (CX), Y8
+pair:
 	PREFETCHT0   8192(SI)
+	VBROADCASTSS (CX), Y8
 	VPMOVSXBD    (SI), Y9
 	VCVTDQ2PS    Y9, Y9
 	VMULPS       Y4, Y9, Y9
@@ -322,14 +1575,534 @@ row:
 	VCVTDQ2PS    Y9, Y9
 	VMULPS       Y7, Y9, Y9
 	VFMADD231PS  Y8, Y9, Y3
-	ADDQ         $0x04, CX
-	ADDQ         $0x20, SI
-	DECQ         BX
-	JNZ          row
-	ADDQ         $+1152, DX
+	VBROADCASTSS 4(CX), Y8
+	VPMOVSXBD    32(SI), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y4, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VPMOVSXBD    40(SI), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VPMOVSXBD    48(SI), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VPMOVSXBD    56(SI), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y3
+	ADDQ         $0x08, CX
+	ADDQ         $0x40, SI
+	DECQ         DI
+	JNZ          pair
+
+last:
+	TESTQ        $0x00000001, BX
+	JZ           whole
+	VBROADCASTSS (CX), Y8
+	VPMOVSXBD    (SI), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y4, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VPMOVSXBD    8(SI), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  Y8, Y4, Y1
+	VPMOVSXBD    16(SI), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y6, Y4, Y4
+	VFMADD231PS  Y8, Y4, Y2
+	VPMOVSXBD    24(SI), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y7, Y4, Y4
+	VFMADD231PS  Y8, Y4, Y3
+
+whole:
+	ADDQ  $+1152, DX
+	TESTQ AX, AX
+	JNZ   block
+
+done:
+	MOVQ   c+24(FP), AX
+	MOVB   add+32(FP), CL
+	TESTB  CL, CL
+	JZ     store
+	VADDPS (AX), Y0, Y0
+	VADDPS 32(AX), Y1, Y1
+	VADDPS 64(AX), Y2, Y2
+	VADDPS 96(AX), Y3, Y3
+
+store:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VZEROUPPER
+	RET
+
+// func gemvQ4AVX2(k int, a *float32, b *byte, c *float32, add bool)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·gemvQ4AVX2(SB), NOSPLIT, $0-33
+	MOVQ    k+0(FP), AX
+	MOVQ    a+8(FP), CX
+	MOVQ    b+16(FP), DX
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VMOVDQU gemvCodes<>+0(SB), Y4
+	VMOVDQU gemvCodes<>+32(SB), Y5
+	TESTQ   AX, AX
+	JZ      done
+
+block:
+	PREFETCHT0 8704(DX)
+	VPMOVZXWD  512(DX), Y6
+	VPSLLD     $0x10, Y6, Y6
+	VPMOVZXWD  528(DX), Y7
+	VPSLLD     $0x10, Y7, Y7
+	VPMOVZXWD  544(DX), Y8
+	VPSLLD     $0x10, Y8, Y8
+	VPMOVZXWD  560(DX), Y9
+	VPSLLD     $0x10, Y9, Y9
+	MOVQ       DX, BX
+	LEAQ       512(DX), SI
+
+octet:
+	CMPQ         AX, $0x08
+	JLT          tail
+	PREFETCHT0   8192(BX)
+	VMOVDQU      (BX), Y10
+	VPAND        gemvCodes<>+64(SB), Y10, Y11
+	VPSHUFB      Y11, Y4, Y12
+	VPSHUFB      Y11, Y5, Y11
+	VPUNPCKLBW   Y11, Y12, Y13
+	VPSLLD       $0x10, Y13, Y14
+	VMULPS       Y6, Y14, Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y15, Y14, Y0
+	VPAND        gemvCodes<>+96(SB), Y13, Y13
+	VMULPS       Y6, Y13, Y13
+	VBROADCASTSS 4(CX), Y14
+	VFMADD231PS  Y14, Y13, Y0
+	VPUNPCKHBW   Y11, Y12, Y11
+	VPSLLD       $0x10, Y11, Y12
+	VMULPS       Y6, Y12, Y12
+	VBROADCASTSS 8(CX), Y13
+	VFMADD231PS  Y13, Y12, Y0
+	VPAND        gemvCodes<>+96(SB), Y11, Y11
+	VMULPS       Y6, Y11, Y11
+	VBROADCASTSS 12(CX), Y12
+	VFMADD231PS  Y12, Y11, Y0
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        gemvCodes<>+64(SB), Y10, Y10
+	VPSHUFB      Y10, Y4, Y11
+	VPSHUFB      Y10, Y5, Y10
+	VPUNPCKLBW   Y10, Y11, Y12
+	VPSLLD       $0x10, Y12, Y13
+	VMULPS       Y6, Y13, Y13
+	VBROADCASTSS 16(CX), Y14
+	VFMADD231PS  Y14, Y13, Y0
+	VPAND        gemvCodes<>+96(SB), Y12, Y12
+	VMULPS       Y6, Y12, Y12
+	VBROADCASTSS 20(CX), Y13
+	VFMADD231PS  Y13, Y12, Y0
+	VPUNPCKHBW   Y10, Y11, Y10
+	VPSLLD       $0x10, Y10, Y11
+	VMULPS       Y6, Y11, Y11
+	VBROADCASTSS 24(CX), Y12
+	VFMADD231PS  Y12, Y11, Y0
+	VPAND        gemvCodes<>+96(SB), Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VBROADCASTSS 28(CX), Y11
+	VFMADD231PS  Y11, Y10, Y0
+	VMOVDQU      32(BX), Y10
+	VPAND        gemvCodes<>+64(SB), Y10, Y11
+	VPSHUFB      Y11, Y4, Y12
+	VPSHUFB      Y11, Y5, Y11
+	VPUNPCKLBW   Y11, Y12, Y13
+	VPSLLD       $0x10, Y13, Y14
+	VMULPS       Y7, Y14, Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y15, Y14, Y1
+	VPAND        gemvCodes<>+96(SB), Y13, Y13
+	VMULPS       Y7, Y13, Y13
+	VBROADCASTSS 4(CX), Y14
+	VFMADD231PS  Y14, Y13, Y1
+	VPUNPCKHBW   Y11, Y12, Y11
+	VPSLLD       $0x10, Y11, Y12
+	VMULPS       Y7, Y12, Y12
+	VBROADCASTSS 8(CX), Y13
+	VFMADD231PS  Y13, Y12, Y1
+	VPAND        gemvCodes<>+96(SB), Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS 12(CX), Y12
+	VFMADD231PS  Y12, Y11, Y1
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        gemvCodes<>+64(SB), Y10, Y10
+	VPSHUFB      Y10, Y4, Y11
+	VPSHUFB      Y10, Y5, Y10
+	VPUNPCKLBW   Y10, Y11, Y12
+	VPSLLD       $0x10, Y12, Y13
+	VMULPS       Y7, Y13, Y13
+	VBROADCASTSS 16(CX), Y14
+	VFMADD231PS  Y14, Y13, Y1
+	VPAND        gemvCodes<>+96(SB), Y12, Y12
+	VMULPS       Y7, Y12, Y12
+	VBROADCASTSS 20(CX), Y13
+	VFMADD231PS  Y13, Y12, Y1
+	VPUNPCKHBW   Y10, Y11, Y10
+	VPSLLD       $0x10, Y10, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS 24(CX), Y12
+	VFMADD231PS  Y12, Y11, Y1
+	VPAND        gemvCodes<>+96(SB), Y10, Y10
+	VMULPS       Y7, Y10, Y10
+	VBROADCASTSS 28(CX), Y11
+	VFMADD231PS  Y11, Y10, Y1
+	PREFETCHT0   8256(BX)
+	VMOVDQU      64(BX), Y10
+	VPAND        gemvCodes<>+64(SB), Y10, Y11
+	VPSHUFB      Y11, Y4, Y12
+	VPSHUFB      Y11, Y5, Y11
+	VPUNPCKLBW   Y11, Y12, Y13
+	VPSLLD       $0x10, Y13, Y14
+	VMULPS       Y8, Y14, Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y15, Y14, Y2
+	VPAND        gemvCodes<>+96(SB), Y13, Y13
+	VMULPS       Y8, Y13, Y13
+	VBROADCASTSS 4(CX), Y14
+	VFMADD231PS  Y14, Y13, Y2
+	VPUNPCKHBW   Y11, Y12, Y11
+	VPSLLD       $0x10, Y11, Y12
+	VMULPS       Y8, Y12, Y12
+	VBROADCASTSS 8(CX), Y13
+	VFMADD231PS  Y13, Y12, Y2
+	VPAND        gemvCodes<>+96(SB), Y11, Y11
+	VMULPS       Y8, Y11, Y11
+	VBROADCASTSS 12(CX), Y12
+	VFMADD231PS  Y12, Y11, Y2
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        gemvCodes<>+64(SB), Y10, Y10
+	VPSHUFB      Y10, Y4, Y11
+	VPSHUFB      Y10, Y5, Y10
+	VPUNPCKLBW   Y10, Y11, Y12
+	VPSLLD       $0x10, Y12, Y13
+	VMULPS       Y8, Y13, Y13
+	VBROADCASTSS 16(CX), Y14
+	VFMADD231PS  Y14, Y13, Y2
+	VPAND        gemvCodes<>+96(SB), Y12, Y12
+	VMULPS       Y8, Y12, Y12
+	VBROADCASTSS 20(CX), Y13
+	VFMADD231PS  Y13, Y12, Y2
+	VPUNPCKHBW   Y10, Y11, Y10
+	VPSLLD       $0x10, Y10, Y11
+	VMULPS       Y8, Y11, Y11
+	VBROADCASTSS 24(CX), Y12
+	VFMADD231PS  Y12, Y11, Y2
+	VPAND        gemvCodes<>+96(SB), Y10, Y10
+	VMULPS       Y8, Y10, Y10
+	VBROADCASTSS 28(CX), Y11
+	VFMADD231PS  Y11, Y10, Y2
+	VMOVDQU      96(BX), Y10
+	VPAND        gemvCodes<>+64(SB), Y10, Y11
+	VPSHUFB      Y11, Y4, Y12
+	VPSHUFB      Y11, Y5, Y11
+	VPUNPCKLBW   Y11, Y12, Y13
+	VPSLLD       $0x10, Y13, Y14
+	VMULPS       Y9, Y14, Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y15, Y14, Y3
+	VPAND        gemvCodes<>+96(SB), Y13, Y13
+	VMULPS       Y9, Y13, Y13
+	VBROADCASTSS 4(CX), Y14
+	VFMADD231PS  Y14, Y13, Y3
+	VPUNPCKHBW   Y11, Y12, Y11
+	VPSLLD       $0x10, Y11, Y12
+	VMULPS       Y9, Y12, Y12
+	VBROADCASTSS 8(CX), Y13
+	VFMADD231PS  Y13, Y12, Y3
+	VPAND        gemvCodes<>+96(SB), Y11, Y11
+	VMULPS       Y9, Y11, Y11
+	VBROADCASTSS 12(CX), Y12
+	VFMADD231PS  Y12, Y11, Y3
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        gemvCodes<>+64(SB), Y10, Y10
+	VPSHUFB      Y10, Y4, Y11
+	VPSHUFB      Y10, Y5, Y10
+	VPUNPCKLBW   Y10, Y11, Y12
+	VPSLLD       $0x10, Y12, Y13
+	VMULPS       Y9, Y13, Y13
+	VBROADCASTSS 16(CX), Y14
+	VFMADD231PS  Y14, Y13, Y3
+	VPAND        gemvCodes<>+96(SB), Y12, Y12
+	VMULPS       Y9, Y12, Y12
+	VBROADCASTSS 20(CX), Y13
+	VFMADD231PS  Y13, Y12, Y3
+	VPUNPCKHBW   Y10, Y11, Y10
+	VPSLLD       $0x10, Y10, Y11
+	VMULPS       Y9, Y11, Y11
+	VBROADCASTSS 24(CX), Y12
+	VFMADD231PS  Y12, Y11, Y3
+	VPAND        gemvCodes<>+96(SB), Y10, Y10
+	VMULPS       Y9, Y10, Y10
+	VBROADCASTSS 28(CX), Y11
+	VFMADD231PS  Y11, Y10, Y3
+	ADDQ         $0x20, CX
+	SUBQ         $-128, BX
+	SUBQ         $0x08, AX
+	CMPQ         BX, SI
+	JNE          octet
+	ADDQ         $+576, DX
 	TESTQ        AX, AX
 	JNZ          block
+	JMP          done
 
+tail:
+	TESTQ        AX, AX
+	JZ           done
+	VMOVDQU      (BX), Y10
+	VPAND        gemvCodes<>+64(SB), Y10, Y11
+	VPSHUFB      Y11, Y4, Y12
+	VPSHUFB      Y11, Y5, Y11
+	VPUNPCKLBW   Y11, Y12, Y13
+	VPSLLD       $0x10, Y13, Y14
+	VMULPS       Y6, Y14, Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y15, Y14, Y0
+	CMPQ         AX, $0x01
+	JEQ          next0
+	VPAND        gemvCodes<>+96(SB), Y13, Y13
+	VMULPS       Y6, Y13, Y13
+	VBROADCASTSS 4(CX), Y14
+	VFMADD231PS  Y14, Y13, Y0
+	CMPQ         AX, $0x02
+	JEQ          next0
+	VPUNPCKHBW   Y11, Y12, Y11
+	VPSLLD       $0x10, Y11, Y12
+	VMULPS       Y6, Y12, Y12
+	VBROADCASTSS 8(CX), Y13
+	VFMADD231PS  Y13, Y12, Y0
+	CMPQ         AX, $0x03
+	JEQ          next0
+	VPAND        gemvCodes<>+96(SB), Y11, Y11
+	VMULPS       Y6, Y11, Y11
+	VBROADCASTSS 12(CX), Y12
+	VFMADD231PS  Y12, Y11, Y0
+	CMPQ         AX, $0x04
+	JEQ          next0
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        gemvCodes<>+64(SB), Y10, Y10
+	VPSHUFB      Y10, Y4, Y11
+	VPSHUFB      Y10, Y5, Y10
+	VPUNPCKLBW   Y10, Y11, Y12
+	VPSLLD       $0x10, Y12, Y13
+	VMULPS       Y6, Y13, Y13
+	VBROADCASTSS 16(CX), Y14
+	VFMADD231PS  Y14, Y13, Y0
+	CMPQ         AX, $0x05
+	JEQ          next0
+	VPAND        gemvCodes<>+96(SB), Y12, Y12
+	VMULPS       Y6, Y12, Y12
+	VBROADCASTSS 20(CX), Y13
+	VFMADD231PS  Y13, Y12, Y0
+	CMPQ         AX, $0x06
+	JEQ          next0
+	VPUNPCKHBW   Y10, Y11, Y10
+	VPSLLD       $0x10, Y10, Y11
+	VMULPS       Y6, Y11, Y11
+	VBROADCASTSS 24(CX), Y12
+	VFMADD231PS  Y12, Y11, Y0
+	CMPQ         AX, $0x07
+	JEQ          next0
+	VPAND        gemvCodes<>+96(SB), Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VBROADCASTSS 28(CX), Y6
+	VFMADD231PS  Y6, Y10, Y0
+
+next0:
+	VMOVDQU      32(BX), Y6
+	VPAND        gemvCodes<>+64(SB), Y6, Y10
+	VPSHUFB      Y10, Y4, Y11
+	VPSHUFB      Y10, Y5, Y10
+	VPUNPCKLBW   Y10, Y11, Y12
+	VPSLLD       $0x10, Y12, Y13
+	VMULPS       Y7, Y13, Y13
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y14, Y13, Y1
+	CMPQ         AX, $0x01
+	JEQ          next1
+	VPAND        gemvCodes<>+96(SB), Y12, Y12
+	VMULPS       Y7, Y12, Y12
+	VBROADCASTSS 4(CX), Y13
+	VFMADD231PS  Y13, Y12, Y1
+	CMPQ         AX, $0x02
+	JEQ          next1
+	VPUNPCKHBW   Y10, Y11, Y10
+	VPSLLD       $0x10, Y10, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS 8(CX), Y12
+	VFMADD231PS  Y12, Y11, Y1
+	CMPQ         AX, $0x03
+	JEQ          next1
+	VPAND        gemvCodes<>+96(SB), Y10, Y10
+	VMULPS       Y7, Y10, Y10
+	VBROADCASTSS 12(CX), Y11
+	VFMADD231PS  Y11, Y10, Y1
+	CMPQ         AX, $0x04
+	JEQ          next1
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        gemvCodes<>+64(SB), Y6, Y6
+	VPSHUFB      Y6, Y4, Y10
+	VPSHUFB      Y6, Y5, Y6
+	VPUNPCKLBW   Y6, Y10, Y11
+	VPSLLD       $0x10, Y11, Y12
+	VMULPS       Y7, Y12, Y12
+	VBROADCASTSS 16(CX), Y13
+	VFMADD231PS  Y13, Y12, Y1
+	CMPQ         AX, $0x05
+	JEQ          next1
+	VPAND        gemvCodes<>+96(SB), Y11, Y11
+	VMULPS       Y7, Y11, Y11
+	VBROADCASTSS 20(CX), Y12
+	VFMADD231PS  Y12, Y11, Y1
+	CMPQ         AX, $0x06
+	JEQ          next1
+	VPUNPCKHBW   Y6, Y10, Y6
+	VPSLLD       $0x10, Y6, Y10
+	VMULPS       Y7, Y10, Y10
+	VBROADCASTSS 24(CX), Y11
+	VFMADD231PS  Y11, Y10, Y1
+	CMPQ         AX, $0x07
+	JEQ          next1
+	VPAND        gemvCodes<>+96(SB), Y6, Y6
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 28(CX), Y7
+	VFMADD231PS  Y7, Y6, Y1
+
+next1:
+	VMOVDQU      64(BX), Y6
+	VPAND        gemvCodes<>+64(SB), Y6, Y7
+	VPSHUFB      Y7, Y4, Y10
+	VPSHUFB      Y7, Y5, Y7
+	VPUNPCKLBW   Y7, Y10, Y11
+	VPSLLD       $0x10, Y11, Y12
+	VMULPS       Y8, Y12, Y12
+	VBROADCASTSS (CX), Y13
+	VFMADD231PS  Y13, Y12, Y2
+	CMPQ         AX, $0x01
+	JEQ          next2
+	VPAND        gemvCodes<>+96(SB), Y11, Y11
+	VMULPS       Y8, Y11, Y11
+	VBROADCASTSS 4(CX), Y12
+	VFMADD231PS  Y12, Y11, Y2
+	CMPQ         AX, $0x02
+	JEQ          next2
+	VPUNPCKHBW   Y7, Y10, Y7
+	VPSLLD       $0x10, Y7, Y10
+	VMULPS       Y8, Y10, Y10
+	VBROADCASTSS 8(CX), Y11
+	VFMADD231PS  Y11, Y10, Y2
+	CMPQ         AX, $0x03
+	JEQ          next2
+	VPAND        gemvCodes<>+96(SB), Y7, Y7
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS 12(CX), Y10
+	VFMADD231PS  Y10, Y7, Y2
+	CMPQ         AX, $0x04
+	JEQ          next2
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        gemvCodes<>+64(SB), Y6, Y6
+	VPSHUFB      Y6, Y4, Y7
+	VPSHUFB      Y6, Y5, Y6
+	VPUNPCKLBW   Y6, Y7, Y10
+	VPSLLD       $0x10, Y10, Y11
+	VMULPS       Y8, Y11, Y11
+	VBROADCASTSS 16(CX), Y12
+	VFMADD231PS  Y12, Y11, Y2
+	CMPQ         AX, $0x05
+	JEQ          next2
+	VPAND        gemvCodes<>+96(SB), Y10, Y10
+	VMULPS       Y8, Y10, Y10
+	VBROADCASTSS 20(CX), Y11
+	VFMADD231PS  Y11, Y10, Y2
+	CMPQ         AX, $0x06
+	JEQ          next2
+	VPUNPCKHBW   Y6, Y7, Y6
+	VPSLLD       $0x10, Y6, Y7
+	VMULPS       Y8, Y7, Y7
+	VBROADCASTSS 24(CX), Y10
+	VFMADD231PS  Y10, Y7, Y2
+	CMPQ         AX, $0x07
+	JEQ          next2
+	VPAND        gemvCodes<>+96(SB), Y6, Y6
+	VMULPS       Y8, Y6, Y6
+	VBROADCASTSS 28(CX), Y7
+	VFMADD231PS  Y7, Y6, Y2
+
+next2:
+	VMOVDQU      96(BX), Y6
+	VPAND        gemvCodes<>+64(SB), Y6, Y7
+	VPSHUFB      Y7, Y4, Y8
+	VPSHUFB      Y7, Y5, Y7
+	VPUNPCKLBW   Y7, Y8, Y10
+	VPSLLD       $0x10, Y10, Y11
+	VMULPS       Y9, Y11, Y11
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  Y12, Y11, Y3
+	CMPQ         AX, $0x01
+	JEQ          next3
+	VPAND        gemvCodes<>+96(SB), Y10, Y10
+	VMULPS       Y9, Y10, Y10
+	VBROADCASTSS 4(CX), Y11
+	VFMADD231PS  Y11, Y10, Y3
+	CMPQ         AX, $0x02
+	JEQ          next3
+	VPUNPCKHBW   Y7, Y8, Y7
+	VPSLLD       $0x10, Y7, Y8
+	VMULPS       Y9, Y8, Y8
+	VBROADCASTSS 8(CX), Y10
+	VFMADD231PS  Y10, Y8, Y3
+	CMPQ         AX, $0x03
+	JEQ          next3
+	VPAND        gemvCodes<>+96(SB), Y7, Y7
+	VMULPS       Y9, Y7, Y7
+	VBROADCASTSS 12(CX), Y8
+	VFMADD231PS  Y8, Y7, Y3
+	CMPQ         AX, $0x04
+	JEQ          next3
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        gemvCodes<>+64(SB), Y6, Y6
+	VPSHUFB      Y6, Y4, Y4
+	VPSHUFB      Y6, Y5, Y5
+	VPUNPCKLBW   Y5, Y4, Y6
+	VPSLLD       $0x10, Y6, Y7
+	VMULPS       Y9, Y7, Y7
+	VBROADCASTSS 16(CX), Y8
+	VFMADD231PS  Y8, Y7, Y3
+	CMPQ         AX, $0x05
+	JEQ          next3
+	VPAND        gemvCodes<>+96(SB), Y6, Y6
+	VMULPS       Y9, Y6, Y6
+	VBROADCASTSS 20(CX), Y7
+	VFMADD231PS  Y7, Y6, Y3
+	CMPQ         AX, $0x06
+	JEQ          next3
+	VPUNPCKHBW   Y5, Y4, Y4
+	VPSLLD       $0x10, Y4, Y5
+	VMULPS       Y9, Y5, Y5
+	VBROADCASTSS 24(CX), Y6
+	VFMADD231PS  Y6, Y5, Y3
+	CMPQ         AX, $0x07
+	JEQ          next3
+	VPAND        gemvCodes<>+96(SB), Y4, Y4
+	VMULPS       Y9, Y4, Y4
+	VBROADCASTSS 28(CX), Y5
+	VFMADD231PS  Y5, Y4, Y3
+
+next3:
 done:
 	MOVQ   c+24(FP), AX
 	MOVB   add+32(FP), CL
@@ -452,6 +2225,401 @@ row:
 	TESTQ     AX, AX
 	JNZ       block
 
+done:
+	VZEROUPPER
+	RET
+
+// func widenQ4AVX2(k int, dst *float32, b *byte)
+// Requires: AVX, AVX2
+TEXT ·widenQ4AVX2(SB), NOSPLIT, $0-24
+	MOVQ    k+0(FP), AX
+	MOVQ    dst+8(FP), CX
+	MOVQ    b+16(FP), DX
+	VMOVDQU gemvCodes<>+0(SB), Y0
+	VMOVDQU gemvCodes<>+32(SB), Y1
+	TESTQ   AX, AX
+	JZ      done
+
+block:
+	VPMOVZXWD 512(DX), Y2
+	VPSLLD    $0x10, Y2, Y2
+	VPMOVZXWD 528(DX), Y3
+	VPSLLD    $0x10, Y3, Y3
+	VPMOVZXWD 544(DX), Y4
+	VPSLLD    $0x10, Y4, Y4
+	VPMOVZXWD 560(DX), Y5
+	VPSLLD    $0x10, Y5, Y5
+	MOVQ      DX, BX
+	LEAQ      512(DX), SI
+
+octet:
+	CMPQ       AX, $0x08
+	JLT        tail
+	VMOVDQU    (BX), Y6
+	VPAND      gemvCodes<>+64(SB), Y6, Y7
+	VPSHUFB    Y7, Y0, Y8
+	VPSHUFB    Y7, Y1, Y7
+	VPUNPCKLBW Y7, Y8, Y9
+	VPSLLD     $0x10, Y9, Y10
+	VMULPS     Y2, Y10, Y10
+	VMOVUPS    Y10, (CX)
+	VPAND      gemvCodes<>+96(SB), Y9, Y9
+	VMULPS     Y2, Y9, Y9
+	VMOVUPS    Y9, 128(CX)
+	VPUNPCKHBW Y7, Y8, Y7
+	VPSLLD     $0x10, Y7, Y8
+	VMULPS     Y2, Y8, Y8
+	VMOVUPS    Y8, 256(CX)
+	VPAND      gemvCodes<>+96(SB), Y7, Y7
+	VMULPS     Y2, Y7, Y7
+	VMOVUPS    Y7, 384(CX)
+	VPSRLW     $0x04, Y6, Y6
+	VPAND      gemvCodes<>+64(SB), Y6, Y6
+	VPSHUFB    Y6, Y0, Y7
+	VPSHUFB    Y6, Y1, Y6
+	VPUNPCKLBW Y6, Y7, Y8
+	VPSLLD     $0x10, Y8, Y9
+	VMULPS     Y2, Y9, Y9
+	VMOVUPS    Y9, 512(CX)
+	VPAND      gemvCodes<>+96(SB), Y8, Y8
+	VMULPS     Y2, Y8, Y8
+	VMOVUPS    Y8, 640(CX)
+	VPUNPCKHBW Y6, Y7, Y6
+	VPSLLD     $0x10, Y6, Y7
+	VMULPS     Y2, Y7, Y7
+	VMOVUPS    Y7, 768(CX)
+	VPAND      gemvCodes<>+96(SB), Y6, Y6
+	VMULPS     Y2, Y6, Y6
+	VMOVUPS    Y6, 896(CX)
+	VMOVDQU    32(BX), Y6
+	VPAND      gemvCodes<>+64(SB), Y6, Y7
+	VPSHUFB    Y7, Y0, Y8
+	VPSHUFB    Y7, Y1, Y7
+	VPUNPCKLBW Y7, Y8, Y9
+	VPSLLD     $0x10, Y9, Y10
+	VMULPS     Y3, Y10, Y10
+	VMOVUPS    Y10, 32(CX)
+	VPAND      gemvCodes<>+96(SB), Y9, Y9
+	VMULPS     Y3, Y9, Y9
+	VMOVUPS    Y9, 160(CX)
+	VPUNPCKHBW Y7, Y8, Y7
+	VPSLLD     $0x10, Y7, Y8
+	VMULPS     Y3, Y8, Y8
+	VMOVUPS    Y8, 288(CX)
+	VPAND      gemvCodes<>+96(SB), Y7, Y7
+	VMULPS     Y3, Y7, Y7
+	VMOVUPS    Y7, 416(CX)
+	VPSRLW     $0x04, Y6, Y6
+	VPAND      gemvCodes<>+64(SB), Y6, Y6
+	VPSHUFB    Y6, Y0, Y7
+	VPSHUFB    Y6, Y1, Y6
+	VPUNPCKLBW Y6, Y7, Y8
+	VPSLLD     $0x10, Y8, Y9
+	VMULPS     Y3, Y9, Y9
+	VMOVUPS    Y9, 544(CX)
+	VPAND      gemvCodes<>+96(SB), Y8, Y8
+	VMULPS     Y3, Y8, Y8
+	VMOVUPS    Y8, 672(CX)
+	VPUNPCKHBW Y6, Y7, Y6
+	VPSLLD     $0x10, Y6, Y7
+	VMULPS     Y3, Y7, Y7
+	VMOVUPS    Y7, 800(CX)
+	VPAND      gemvCodes<>+96(SB), Y6, Y6
+	VMULPS     Y3, Y6, Y6
+	VMOVUPS    Y6, 928(CX)
+	VMOVDQU    64(BX), Y6
+	VPAND      gemvCodes<>+64(SB), Y6, Y7
+	VPSHUFB    Y7, Y0, Y8
+	VPSHUFB    Y7, Y1, Y7
+	VPUNPCKLBW Y7, Y8, Y9
+	VPSLLD     $0x10, Y9, Y10
+	VMULPS     Y4, Y10, Y10
+	VMOVUPS    Y10, 64(CX)
+	VPAND      gemvCodes<>+96(SB), Y9, Y9
+	VMULPS     Y4, Y9, Y9
+	VMOVUPS    Y9, 192(CX)
+	VPUNPCKHBW Y7, Y8, Y7
+	VPSLLD     $0x10, Y7, Y8
+	VMULPS     Y4, Y8, Y8
+	VMOVUPS    Y8, 320(CX)
+	VPAND      gemvCodes<>+96(SB), Y7, Y7
+	VMULPS     Y4, Y7, Y7
+	VMOVUPS    Y7, 448(CX)
+	VPSRLW     $0x04, Y6, Y6
+	VPAND      gemvCodes<>+64(SB), Y6, Y6
+	VPSHUFB    Y6, Y0, Y7
+	VPSHUFB    Y6, Y1, Y6
+	VPUNPCKLBW Y6, Y7, Y8
+	VPSLLD     $0x10, Y8, Y9
+	VMULPS     Y4, Y9, Y9
+	VMOVUPS    Y9, 576(CX)
+	VPAND      gemvCodes<>+96(SB), Y8, Y8
+	VMULPS     Y4, Y8, Y8
+	VMOVUPS    Y8, 704(CX)
+	VPUNPCKHBW Y6, Y7, Y6
+	VPSLLD     $0x10, Y6, Y7
+	VMULPS     Y4, Y7, Y7
+	VMOVUPS    Y7, 832(CX)
+	VPAND      gemvCodes<>+96(SB), Y6, Y6
+	VMULPS     Y4, Y6, Y6
+	VMOVUPS    Y6, 960(CX)
+	VMOVDQU    96(BX), Y6
+	VPAND      gemvCodes<>+64(SB), Y6, Y7
+	VPSHUFB    Y7, Y0, Y8
+	VPSHUFB    Y7, Y1, Y7
+	VPUNPCKLBW Y7, Y8, Y9
+	VPSLLD     $0x10, Y9, Y10
+	VMULPS     Y5, Y10, Y10
+	VMOVUPS    Y10, 96(CX)
+	VPAND      gemvCodes<>+96(SB), Y9, Y9
+	VMULPS     Y5, Y9, Y9
+	VMOVUPS    Y9, 224(CX)
+	VPUNPCKHBW Y7, Y8, Y7
+	VPSLLD     $0x10, Y7, Y8
+	VMULPS     Y5, Y8, Y8
+	VMOVUPS    Y8, 352(CX)
+	VPAND      gemvCodes<>+96(SB), Y7, Y7
+	VMULPS     Y5, Y7, Y7
+	VMOVUPS    Y7, 480(CX)
+	VPSRLW     $0x04, Y6, Y6
+	VPAND      gemvCodes<>+64(SB), Y6, Y6
+	VPSHUFB    Y6, Y0, Y7
+	VPSHUFB    Y6, Y1, Y6
+	VPUNPCKLBW Y6, Y7, Y8
+	VPSLLD     $0x10, Y8, Y9
+	VMULPS     Y5, Y9, Y9
+	VMOVUPS    Y9, 608(CX)
+	VPAND      gemvCodes<>+96(SB), Y8, Y8
+	VMULPS     Y5, Y8, Y8
+	VMOVUPS    Y8, 736(CX)
+	VPUNPCKHBW Y6, Y7, Y6
+	VPSLLD     $0x10, Y6, Y7
+	VMULPS     Y5, Y7, Y7
+	VMOVUPS    Y7, 864(CX)
+	VPAND      gemvCodes<>+96(SB), Y6, Y6
+	VMULPS     Y5, Y6, Y6
+	VMOVUPS    Y6, 992(CX)
+	ADDQ       $+1024, CX
+	SUBQ       $-128, BX
+	SUBQ       $0x08, AX
+	CMPQ       BX, SI
+	JNE        octet
+	ADDQ       $+576, DX
+	TESTQ      AX, AX
+	JNZ        block
+	JMP        done
+
+tail:
+	TESTQ      AX, AX
+	JZ         done
+	VMOVDQU    (BX), Y6
+	VPAND      gemvCodes<>+64(SB), Y6, Y7
+	VPSHUFB    Y7, Y0, Y8
+	VPSHUFB    Y7, Y1, Y7
+	VPUNPCKLBW Y7, Y8, Y9
+	VPSLLD     $0x10, Y9, Y10
+	VMULPS     Y2, Y10, Y10
+	VMOVUPS    Y10, (CX)
+	CMPQ       AX, $0x01
+	JEQ        next0
+	VPAND      gemvCodes<>+96(SB), Y9, Y9
+	VMULPS     Y2, Y9, Y9
+	VMOVUPS    Y9, 128(CX)
+	CMPQ       AX, $0x02
+	JEQ        next0
+	VPUNPCKHBW Y7, Y8, Y7
+	VPSLLD     $0x10, Y7, Y8
+	VMULPS     Y2, Y8, Y8
+	VMOVUPS    Y8, 256(CX)
+	CMPQ       AX, $0x03
+	JEQ        next0
+	VPAND      gemvCodes<>+96(SB), Y7, Y7
+	VMULPS     Y2, Y7, Y7
+	VMOVUPS    Y7, 384(CX)
+	CMPQ       AX, $0x04
+	JEQ        next0
+	VPSRLW     $0x04, Y6, Y6
+	VPAND      gemvCodes<>+64(SB), Y6, Y6
+	VPSHUFB    Y6, Y0, Y7
+	VPSHUFB    Y6, Y1, Y6
+	VPUNPCKLBW Y6, Y7, Y8
+	VPSLLD     $0x10, Y8, Y9
+	VMULPS     Y2, Y9, Y9
+	VMOVUPS    Y9, 512(CX)
+	CMPQ       AX, $0x05
+	JEQ        next0
+	VPAND      gemvCodes<>+96(SB), Y8, Y8
+	VMULPS     Y2, Y8, Y8
+	VMOVUPS    Y8, 640(CX)
+	CMPQ       AX, $0x06
+	JEQ        next0
+	VPUNPCKHBW Y6, Y7, Y6
+	VPSLLD     $0x10, Y6, Y7
+	VMULPS     Y2, Y7, Y7
+	VMOVUPS    Y7, 768(CX)
+	CMPQ       AX, $0x07
+	JEQ        next0
+	VPAND      gemvCodes<>+96(SB), Y6, Y6
+	VMULPS     Y2, Y6, Y6
+	VMOVUPS    Y6, 896(CX)
+
+next0:
+	VMOVDQU    32(BX), Y2
+	VPAND      gemvCodes<>+64(SB), Y2, Y6
+	VPSHUFB    Y6, Y0, Y7
+	VPSHUFB    Y6, Y1, Y6
+	VPUNPCKLBW Y6, Y7, Y8
+	VPSLLD     $0x10, Y8, Y9
+	VMULPS     Y3, Y9, Y9
+	VMOVUPS    Y9, 32(CX)
+	CMPQ       AX, $0x01
+	JEQ        next1
+	VPAND      gemvCodes<>+96(SB), Y8, Y8
+	VMULPS     Y3, Y8, Y8
+	VMOVUPS    Y8, 160(CX)
+	CMPQ       AX, $0x02
+	JEQ        next1
+	VPUNPCKHBW Y6, Y7, Y6
+	VPSLLD     $0x10, Y6, Y7
+	VMULPS     Y3, Y7, Y7
+	VMOVUPS    Y7, 288(CX)
+	CMPQ       AX, $0x03
+	JEQ        next1
+	VPAND      gemvCodes<>+96(SB), Y6, Y6
+	VMULPS     Y3, Y6, Y6
+	VMOVUPS    Y6, 416(CX)
+	CMPQ       AX, $0x04
+	JEQ        next1
+	VPSRLW     $0x04, Y2, Y2
+	VPAND      gemvCodes<>+64(SB), Y2, Y2
+	VPSHUFB    Y2, Y0, Y6
+	VPSHUFB    Y2, Y1, Y2
+	VPUNPCKLBW Y2, Y6, Y7
+	VPSLLD     $0x10, Y7, Y8
+	VMULPS     Y3, Y8, Y8
+	VMOVUPS    Y8, 544(CX)
+	CMPQ       AX, $0x05
+	JEQ        next1
+	VPAND      gemvCodes<>+96(SB), Y7, Y7
+	VMULPS     Y3, Y7, Y7
+	VMOVUPS    Y7, 672(CX)
+	CMPQ       AX, $0x06
+	JEQ        next1
+	VPUNPCKHBW Y2, Y6, Y2
+	VPSLLD     $0x10, Y2, Y6
+	VMULPS     Y3, Y6, Y6
+	VMOVUPS    Y6, 800(CX)
+	CMPQ       AX, $0x07
+	JEQ        next1
+	VPAND      gemvCodes<>+96(SB), Y2, Y2
+	VMULPS     Y3, Y2, Y2
+	VMOVUPS    Y2, 928(CX)
+
+next1:
+	VMOVDQU    64(BX), Y2
+	VPAND      gemvCodes<>+64(SB), Y2, Y3
+	VPSHUFB    Y3, Y0, Y6
+	VPSHUFB    Y3, Y1, Y3
+	VPUNPCKLBW Y3, Y6, Y7
+	VPSLLD     $0x10, Y7, Y8
+	VMULPS     Y4, Y8, Y8
+	VMOVUPS    Y8, 64(CX)
+	CMPQ       AX, $0x01
+	JEQ        next2
+	VPAND      gemvCodes<>+96(SB), Y7, Y7
+	VMULPS     Y4, Y7, Y7
+	VMOVUPS    Y7, 192(CX)
+	CMPQ       AX, $0x02
+	JEQ        next2
+	VPUNPCKHBW Y3, Y6, Y3
+	VPSLLD     $0x10, Y3, Y6
+	VMULPS     Y4, Y6, Y6
+	VMOVUPS    Y6, 320(CX)
+	CMPQ       AX, $0x03
+	JEQ        next2
+	VPAND      gemvCodes<>+96(SB), Y3, Y3
+	VMULPS     Y4, Y3, Y3
+	VMOVUPS    Y3, 448(CX)
+	CMPQ       AX, $0x04
+	JEQ        next2
+	VPSRLW     $0x04, Y2, Y2
+	VPAND      gemvCodes<>+64(SB), Y2, Y2
+	VPSHUFB    Y2, Y0, Y3
+	VPSHUFB    Y2, Y1, Y2
+	VPUNPCKLBW Y2, Y3, Y6
+	VPSLLD     $0x10, Y6, Y7
+	VMULPS     Y4, Y7, Y7
+	VMOVUPS    Y7, 576(CX)
+	CMPQ       AX, $0x05
+	JEQ        next2
+	VPAND      gemvCodes<>+96(SB), Y6, Y6
+	VMULPS     Y4, Y6, Y6
+	VMOVUPS    Y6, 704(CX)
+	CMPQ       AX, $0x06
+	JEQ        next2
+	VPUNPCKHBW Y2, Y3, Y2
+	VPSLLD     $0x10, Y2, Y3
+	VMULPS     Y4, Y3, Y3
+	VMOVUPS    Y3, 832(CX)
+	CMPQ       AX, $0x07
+	JEQ        next2
+	VPAND      gemvCodes<>+96(SB), Y2, Y2
+	VMULPS     Y4, Y2, Y2
+	VMOVUPS    Y2, 960(CX)
+
+next2:
+	VMOVDQU    96(BX), Y2
+	VPAND      gemvCodes<>+64(SB), Y2, Y3
+	VPSHUFB    Y3, Y0, Y4
+	VPSHUFB    Y3, Y1, Y3
+	VPUNPCKLBW Y3, Y4, Y6
+	VPSLLD     $0x10, Y6, Y7
+	VMULPS     Y5, Y7, Y7
+	VMOVUPS    Y7, 96(CX)
+	CMPQ       AX, $0x01
+	JEQ        next3
+	VPAND      gemvCodes<>+96(SB), Y6, Y6
+	VMULPS     Y5, Y6, Y6
+	VMOVUPS    Y6, 224(CX)
+	CMPQ       AX, $0x02
+	JEQ        next3
+	VPUNPCKHBW Y3, Y4, Y3
+	VPSLLD     $0x10, Y3, Y4
+	VMULPS     Y5, Y4, Y4
+	VMOVUPS    Y4, 352(CX)
+	CMPQ       AX, $0x03
+	JEQ        next3
+	VPAND      gemvCodes<>+96(SB), Y3, Y3
+	VMULPS     Y5, Y3, Y3
+	VMOVUPS    Y3, 480(CX)
+	CMPQ       AX, $0x04
+	JEQ        next3
+	VPSRLW     $0x04, Y2, Y2
+	VPAND      gemvCodes<>+64(SB), Y2, Y2
+	VPSHUFB    Y2, Y0, Y0
+	VPSHUFB    Y2, Y1, Y1
+	VPUNPCKLBW Y1, Y0, Y2
+	VPSLLD     $0x10, Y2, Y3
+	VMULPS     Y5, Y3, Y3
+	VMOVUPS    Y3, 608(CX)
+	CMPQ       AX, $0x05
+	JEQ        next3
+	VPAND      gemvCodes<>+96(SB), Y2, Y2
+	VMULPS     Y5, Y2, Y2
+	VMOVUPS    Y2, 736(CX)
+	CMPQ       AX, $0x06
+	JEQ        next3
+	VPUNPCKHBW Y1, Y0, Y0
+	VPSLLD     $0x10, Y0, Y1
+	VMULPS     Y5, Y1, Y1
+	VMOVUPS    Y1, 864(CX)
+	CMPQ       AX, $0x07
+	JEQ        next3
+	VPAND      gemvCodes<>+96(SB), Y0, Y0
+	VMULPS     Y5, Y0, Y0
+	VMOVUPS    Y0, 992(CX)
+
+next3:
 done:
 	VZEROUPPER
 	RET

@@ -20,6 +20,8 @@ func gemvQ8(c, a []float32, b []byte, add bool) {
 	}
 }
 
+func gemvQ4(c, a []float32, b []byte, add bool) { gemvQ4Generic(c, a, b, add) }
+
 func widenBF16(dst []float32, b []uint16, k int) {
 	switch {
 	case k == 0:
@@ -39,3 +41,5 @@ func widenQ8(dst []float32, b []byte, k int) {
 		widenQ8Generic(dst, b, k)
 	}
 }
+
+func widenQ4(dst []float32, b []byte, k int) { widenQ4Generic(dst, b, k) }

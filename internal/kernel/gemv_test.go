@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -39,25 +40,39 @@ func q8Matrix(n, k int) narrowMatrix {
 	return narrowMatrix{packed(w, n, k), narrow{u8: p}, n, k}
 }
 
+func q4Matrix(n, k int) narrowMatrix {
+	codes, scales := make([]byte, n*Q4RowLen(k)), make([]uint16, n*Q4RowBlocks(k))
+	QuantizeQ4(codes, scales, random(n*k, 5), n, k)
+	w, p := make([]float32, n*k), make([]byte, Q4PanelLen(n, k))
+	for j := range n {
+		Q4Row(w[j*k:(j+1)*k], codes[j*Q4RowLen(k):], scales[j*Q4RowBlocks(k):])
+	}
+	PackQ4Panels(p, codes, scales, n, k)
+	return narrowMatrix{packed(w, n, k), narrow{u4: p}, n, k}
+}
+
 func (w narrowMatrix) gemm(c []float32, ldc int, a []float32, lda, m int, scratch []float32, add bool) {
-	if w.panels.u16 != nil {
+	switch {
+	case w.panels.u16 != nil:
 		GemmBF16(c, ldc, a, lda, w.panels.u16, m, w.n, w.k, scratch, add)
-	} else {
+	case w.panels.u8 != nil:
 		GemmQ8(c, ldc, a, lda, w.panels.u8, m, w.n, w.k, scratch, add)
+	default:
+		GemmQ4(c, ldc, a, lda, w.panels.u4, m, w.n, w.k, scratch, add)
 	}
 }
 
 var narrowFormats = []struct {
 	name string
 	make func(n, k int) narrowMatrix
-}{{"bfloat16", bf16Matrix}, {"int8", q8Matrix}}
+}{{"bfloat16", bf16Matrix}, {"int8", q8Matrix}, {"int4", q4Matrix}}
 
 // TestGemmNarrow compares with the float32 product of the widened weights, to the
 // bit, for one row and for several.
 func TestGemmNarrow(t *testing.T) {
 	for _, f := range narrowFormats {
 		t.Run(f.name, func(t *testing.T) {
-			for _, s := range [][2]int{{1, 1}, {31, 2}, {32, 31}, {33, 32}, {40, 33}, {64, 65}, {70, 200}, {100, 1024}, {33, 1025}, {65, 1600}, {5, 0}} {
+			for _, s := range [][2]int{{1, 1}, {31, 2}, {32, 31}, {33, 32}, {40, 33}, {64, 65}, {70, 200}, {100, 1024}, {33, 1025}, {65, 1600}, {128, 36}, {96, 27}, {160, 1030}, {5, 0}} {
 				w := f.make(s[0], s[1])
 				cputest.ForEachTier(t, func(t *testing.T) {
 					for _, m := range []int{0, 1, 2, 14} {
@@ -84,10 +99,10 @@ func testGemmNarrow(t *testing.T, w narrowMatrix, m int, add bool) {
 
 func TestGemmNarrowGuard(t *testing.T) {
 	for _, f := range narrowFormats {
-		for _, s := range [][2]int{{32, 33}, {7, 5}, {64, 64}} {
+		for _, s := range [][2]int{{32, 33}, {7, 5}, {64, 64}, {64, 33}, {96, 7}} {
 			w := f.make(s[0], s[1])
 			a, c := guardedFloats(t, w.k), guardedFloats(t, w.n)
-			panels := guardedFloats(t, (2*len(w.panels.u16)+len(w.panels.u8)+3)/4)
+			panels := guardedFloats(t, (2*len(w.panels.u16)+len(w.panels.u8)+len(w.panels.u4)+3)/4)
 			w.panels = w.panels.moveTo(panels)
 			cputest.ForEachTier(t, func(t *testing.T) {
 				w.gemm(c, w.n, a, w.k, 1, nil, true)
@@ -115,8 +130,23 @@ func TestNarrowRoundTrip(t *testing.T) {
 	if !slices.Equal(q, q2) || !slices.Equal(scales, scales2) {
 		t.Error("int8 panels do not unpack to what was packed")
 	}
+	codes, scales4 := make([]byte, n*Q4RowLen(k)), make([]uint16, n*Q4RowBlocks(k))
+	QuantizeQ4(codes, scales4, random(n*k, 5), n, k)
+	p4 := make([]byte, Q4PanelLen(n, k))
+	PackQ4Panels(p4, codes, scales4, n, k)
+	codes2, scales42 := make([]byte, len(codes)), make([]uint16, len(scales4))
+	UnpackQ4Panels(codes2, scales42, p4, n, k)
+	if !slices.Equal(codes, codes2) || !slices.Equal(scales4, scales42) {
+		t.Error("int4 panels do not unpack to what was packed")
+	}
 	row, row8 := make([]float32, k), make([]float32, k)
+	row4, want4 := make([]float32, k), make([]float32, k)
 	for j := range n {
+		Q4PanelRow(row4, p4, j, k)
+		Q4Row(want4, codes[j*Q4RowLen(k):], scales4[j*Q4RowBlocks(k):])
+		if !slices.Equal(row4, want4) {
+			t.Fatalf("int4 row %d is %v, want %v", j, row4, want4)
+		}
 		BF16PanelRow(row, p, j, k)
 		Q8PanelRow(row8, p8, j, k)
 		for i := range k {
@@ -154,6 +184,143 @@ func TestQuantizeQ8(t *testing.T) {
 			t.Errorf("%v reached the next block", bad)
 		}
 	}
+}
+
+// quantize4 returns what is left of one row of numbers in four bits.
+func quantize4(w []float32) []float32 {
+	codes, scales := make([]byte, Q4RowLen(len(w))), make([]uint16, Q4RowBlocks(len(w)))
+	QuantizeQ4(codes, scales, w, 1, len(w))
+	got := make([]float32, len(w))
+	Q4Row(got, codes, scales)
+	return got
+}
+
+// normal returns n normally distributed numbers.
+func normal(n int) []float32 {
+	r := rand.New(rand.NewPCG(3, 3))
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(r.NormFloat64())
+	}
+	return x
+}
+
+// TestQuantizeQ4 checks the bound on the errors of blocks of any magnitude, and that
+// numbers that are in the format stay what they are.
+func TestQuantizeQ4(t *testing.T) {
+	for _, size := range []float32{1, 1e-30, 3e38 / 5, 1e-3} {
+		w := normal(32*200 + 9)
+		w[32] = 5 // a block with one large number
+		clear(w[64:96])
+		for i := range w {
+			w[i] *= size
+		}
+		got := quantize4(w)
+		for lo := 0; lo < len(w); lo += 32 {
+			checkQ4Block(t, got[lo:min(lo+32, len(w))], w[lo:min(lo+32, len(w))])
+		}
+		if again := quantize4(got); !slices.Equal(again, got) {
+			t.Errorf("numbers of size %v change when they are quantized once more", size)
+		}
+	}
+}
+
+func checkQ4Block(t *testing.T, got, w []float32) {
+	t.Helper()
+	var largest float64
+	for _, v := range w {
+		largest = max(largest, math.Abs(float64(v)))
+	}
+	for i, v := range w {
+		if d := math.Abs(float64(got[i]) - float64(v)); !(d <= 0.15*largest) {
+			t.Errorf("%v in a block up to %v became %v", v, largest, got[i])
+		}
+		if v == 0 && got[i] != 0 {
+			t.Errorf("0 became %v", got[i])
+		}
+	}
+}
+
+// TestQuantizeQ4Error compares the error of many weights with that of 16 equidistant
+// numbers with the same number of bits, and with what it was found to be.
+func TestQuantizeQ4Error(t *testing.T) {
+	w := normal(32 * 2000)
+	got := quantize4(w)
+	var sum, even, size float64
+	for lo := 0; lo < len(w); lo += 32 {
+		var top float64
+		for _, v := range w[lo : lo+32] {
+			if math.Abs(float64(v)) > math.Abs(top) {
+				top = float64(v)
+			}
+		}
+		for i, v := range w[lo : lo+32] {
+			x, s := float64(v), top/-8
+			sum += (float64(got[lo+i]) - x) * (float64(got[lo+i]) - x)
+			e := math.Min(7, math.RoundToEven(x/s))*s - x
+			even += e * e
+			size += x * x
+		}
+	}
+	if r := math.Sqrt(sum / size); r > 0.076 {
+		t.Errorf("relative error of normally distributed weights %.4f, want 0.075", r)
+	}
+	if sum > 0.8*even {
+		t.Errorf("square error %.4g, of equidistant numbers %.4g", sum, even)
+	}
+}
+
+func TestQuantizeQ4Bad(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	for _, bad := range []float32{inf, -inf, nan} {
+		w := random(70, 1)
+		w[5] = bad
+		for i, v := range quantize4(w) {
+			if isNaN := v != v; isNaN != (i < 32) {
+				t.Errorf("with %v at 5, element %d is %v", bad, i, v)
+			}
+		}
+	}
+	for _, v := range []float32{math.MaxFloat32, -math.MaxFloat32, 1e-38, 1e-45} {
+		if got := quantize4([]float32{v, 0, v / 2})[0]; math.Abs(float64(got)-float64(v)) > 0.005*math.Abs(float64(v))+1e-38 {
+			t.Errorf("%v became %v", v, got)
+		}
+	}
+}
+
+// FuzzGemmQ4 multiplies by any codes and scales, and compares with the product of the
+// widened weights.
+func FuzzGemmQ4(f *testing.F) {
+	f.Add(uint8(64), uint8(33), []byte("block of codes and scales"))
+	f.Add(uint8(5), uint8(200), []byte{0xff, 0x7f, 0x80, 0})
+	f.Fuzz(func(t *testing.T, n, k uint8, data []byte) {
+		if n == 0 || k == 0 || len(data) == 0 {
+			return
+		}
+		w := narrowMatrix{n: int(n), k: int(k)}
+		w.panels.u4 = make([]byte, Q4PanelLen(w.n, w.k))
+		for i := range w.panels.u4 {
+			w.panels.u4[i] = data[i%len(data)]
+		}
+		rows := make([]float32, w.n*w.k)
+		for j := range w.n {
+			Q4PanelRow(rows[j*w.k:(j+1)*w.k], w.panels.u4, j, w.k)
+		}
+		w.wide = packed(rows, w.n, w.k)
+		a := random(2*w.k, 1)
+		cputest.ForEachTier(t, func(t *testing.T) {
+			for m := 1; m <= 2; m++ {
+				want, got := make([]float32, m*w.n), make([]float32, m*w.n)
+				Gemm(want, w.n, a, w.k, w.wide, m, w.n, w.k, false)
+				w.gemm(got, w.n, a, w.k, m, make([]float32, GemmScratchLen(w.k)), false)
+				for i := range want {
+					if want[i] != got[i] && (want[i] == want[i] || got[i] == got[i]) {
+						t.Fatalf("%d×%d×%d: element %d is %v, want %v", m, w.n, w.k, i, got[i], want[i])
+					}
+				}
+			}
+		})
+	})
 }
 
 func TestHalves(t *testing.T) {

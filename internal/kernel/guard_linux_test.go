@@ -36,7 +36,12 @@ func (w narrow) moveTo(mem []float32) narrow {
 		copy(dst, w.u16)
 		return narrow{u16: dst}
 	}
-	dst := bytes[len(bytes)-len(w.u8):]
-	copy(dst, w.u8)
-	return narrow{u8: dst}
+	if w.u8 != nil {
+		dst := bytes[len(bytes)-len(w.u8):]
+		copy(dst, w.u8)
+		return narrow{u8: dst}
+	}
+	dst := bytes[len(bytes)-len(w.u4):]
+	copy(dst, w.u4)
+	return narrow{u4: dst}
 }

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -21,20 +23,74 @@ type isa struct {
 
 func main() {
 	ConstraintExpr("!purego")
+	tables := codeTables()
 	for _, v := range []isa{
 		{"AVX512", 64, 2, func() reg.VecVirtual { return ZMM() }},
 		{"AVX2", 32, 4, func() reg.VecVirtual { return YMM() }},
 	} {
-		v.rowBF16()
-		v.rowQ8()
+		for panels := 1; panels <= v.panels(); panels++ {
+			v.rowBF16(panels)
+			v.rowQ8(panels)
+			v.rowQ4(tables, panels)
+		}
 		v.panelBF16()
 		v.panelQ8()
+		v.panelQ4(tables)
 	}
 	Generate()
 }
 
-func (v isa) zeros() []reg.VecVirtual {
-	acc := make([]reg.VecVirtual, v.n)
+// panels is the number of panels that one call can multiply by. Two in turn are two
+// streams of memory, and chains of multiply-adds twice as far from each other.
+func (v isa) panels() int {
+	if v.bytes == 64 {
+		return 2
+	}
+	return 1
+}
+
+func rowName(format string, v isa, panels int) string {
+	if panels > 1 {
+		return fmt.Sprintf("gemv%sx%d%s", format, panels, v.suffix)
+	}
+	return "gemv" + format + v.suffix
+}
+
+func rowSignature(pointer string, panels int) string {
+	if panels > 1 {
+		return "func(k int, a *float32, b " + pointer + ", stride int, c *float32, add bool)"
+	}
+	return "func(k int, a *float32, b " + pointer + ", c *float32, add bool)"
+}
+
+func panelsOf(format string, panels int) string {
+	if panels > 1 {
+		return fmt.Sprintf("each of %d %s panels, stride bytes apart", panels, format)
+	}
+	return "a panel in " + format
+}
+
+// weights are panels, the second of them stride bytes after the first.
+type weights struct{ base, stride reg.Register }
+
+func (v isa) weights(panels int) weights {
+	w := weights{base: Load(Param("b"), GP64())}
+	if panels > 1 {
+		w.stride = Load(Param("stride"), GP64())
+	}
+	return w
+}
+
+// at returns what is disp after base, in panel j.
+func (w weights) at(base reg.Register, j, disp int) Mem {
+	if j == 0 {
+		return Mem{Base: base, Disp: disp}
+	}
+	return Mem{Base: base, Index: w.stride, Scale: 1, Disp: disp}
+}
+
+func (v isa) zeros(panels int) []reg.VecVirtual {
+	acc := make([]reg.VecVirtual, panels*v.n)
 	for i := range acc {
 		acc[i] = v.vector()
 		if v.bytes == 64 {
@@ -94,15 +150,15 @@ func (v isa) odd(pair, mask reg.VecVirtual) reg.VecVirtual {
 	return w
 }
 
-func (v isa) rowBF16() {
-	name := "gemvBF16" + v.suffix
-	TEXT(name, NOSPLIT, "func(k int, a *float32, b *uint16, c *float32, add bool)")
+func (v isa) rowBF16(panels int) {
+	name := rowName("BF16", v, panels)
+	TEXT(name, NOSPLIT, rowSignature("*uint16", panels))
 	Pragma("noescape")
-	Doc(name + " computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a bfloat16 panel.")
+	Doc(name + " computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of " + panelsOf("bfloat16", panels) + ".")
 	k := Load(Param("k"), GP64())
 	a := Load(Param("a"), GP64())
-	b := Load(Param("b"), GP64())
-	acc := v.zeros()
+	b := v.weights(panels)
+	acc := v.zeros(panels)
 	mask := v.upperMask()
 	pairs := GP64()
 	MOVQ(k, pairs)
@@ -114,15 +170,16 @@ func (v isa) rowBF16() {
 	VBROADCASTSS(Mem{Base: a, Disp: 4}, y)
 	for i := range acc {
 		w := v.vector()
-		VMOVUPS(Mem{Base: b, Disp: i * v.bytes}, w)
-		if i*v.bytes%64 == 0 {
-			PREFETCHT0(Mem{Base: b, Disp: i*v.bytes + ahead})
+		at := b.at(b.base, i/v.n, i%v.n*v.bytes)
+		VMOVUPS(at, w)
+		if at.Disp%64 == 0 {
+			PREFETCHT0(at.Offset(ahead))
 		}
 		VFMADD231PS(x, v.even(w), acc[i])
 		VFMADD231PS(y, v.odd(w, mask), acc[i])
 	}
 	ADDQ(U8(8), a)
-	SUBQ(I32(-128), b)
+	SUBQ(I32(-128), b.base)
 	DECQ(pairs)
 	JNZ(LabelRef("pair"))
 	Label("last")
@@ -131,7 +188,7 @@ func (v isa) rowBF16() {
 	VBROADCASTSS(Mem{Base: a}, x)
 	for i := range acc {
 		w := v.vector()
-		VMOVUPS(Mem{Base: b, Disp: i * v.bytes}, w)
+		VMOVUPS(b.at(b.base, i/v.n, i%v.n*v.bytes), w)
 		VFMADD231PS(x, v.even(w), acc[i])
 	}
 	Label("done")
@@ -154,11 +211,11 @@ func (v isa) scaled(b Mem, i int, scale reg.VecVirtual) reg.VecVirtual {
 	return w
 }
 
-func (v isa) scales(b reg.Register) []reg.VecVirtual {
+func (v isa) scales(at Mem) []reg.VecVirtual {
 	s := make([]reg.VecVirtual, v.n)
 	for i := range s {
 		s[i] = v.vector()
-		VMOVUPS(Mem{Base: b, Disp: q8Scales + i*v.bytes}, s[i])
+		VMOVUPS(at.Offset(i*v.bytes), s[i])
 	}
 	return s
 }
@@ -180,31 +237,50 @@ func blocks(k reg.Register, body func(count reg.Register)) {
 	Label("done")
 }
 
-func (v isa) rowQ8() {
-	name := "gemvQ8" + v.suffix
-	TEXT(name, NOSPLIT, "func(k int, a *float32, b *byte, c *float32, add bool)")
+func (v isa) rowQ8(panels int) {
+	name := rowName("Q8", v, panels)
+	TEXT(name, NOSPLIT, rowSignature("*byte", panels))
 	Pragma("noescape")
-	Doc(name + " computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of an int8 panel.")
+	Doc(name + " computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of " + panelsOf("int8", panels) + ".")
 	k := Load(Param("k"), GP64())
 	a := Load(Param("a"), GP64())
-	b := Load(Param("b"), GP64())
-	acc := v.zeros()
+	b := v.weights(panels)
+	acc := v.zeros(panels)
 	blocks(k, func(count reg.Register) {
-		s := v.scales(b)
-		q := GP64()
-		MOVQ(b, q)
-		Label("row")
-		x := v.vector()
-		VBROADCASTSS(Mem{Base: a}, x)
-		PREFETCHT0(Mem{Base: q, Disp: ahead})
-		for i := range acc {
-			VFMADD231PS(x, v.scaled(Mem{Base: q}, i, s[i]), acc[i])
+		var s []reg.VecVirtual
+		for j := range panels {
+			PREFETCHT0(b.at(b.base, j, q8Scales+ahead))
+			PREFETCHT0(b.at(b.base, j, q8Scales+64+ahead))
+			s = append(s, v.scales(b.at(b.base, j, q8Scales))...)
 		}
-		ADDQ(U8(4), a)
-		ADDQ(U8(32), q)
-		DECQ(count)
-		JNZ(LabelRef("row"))
-		ADDQ(I32(q8Block), b)
+		q, pairs := GP64(), GP64()
+		MOVQ(b.base, q)
+		row := func(disp int) {
+			x := v.vector()
+			VBROADCASTSS(Mem{Base: a, Disp: disp / 8}, x)
+			for i := range acc {
+				VFMADD231PS(x, v.scaled(b.at(q, i/v.n, disp), i%v.n, s[i]), acc[i])
+			}
+		}
+		MOVQ(count, pairs)
+		SHRQ(U8(1), pairs)
+		JZ(LabelRef("last"))
+		Label("pair")
+		for j := range panels {
+			PREFETCHT0(b.at(q, j, ahead))
+		}
+		row(0)
+		row(32)
+		ADDQ(U8(8), a)
+		ADDQ(U8(64), q)
+		DECQ(pairs)
+		JNZ(LabelRef("pair"))
+		Label("last")
+		TESTQ(U32(1), count)
+		JZ(LabelRef("whole"))
+		row(0)
+		Label("whole")
+		ADDQ(I32(q8Block), b.base)
 	})
 	v.finish(acc)
 }
@@ -255,7 +331,7 @@ func (v isa) panelQ8() {
 	dst := Load(Param("dst"), GP64())
 	b := Load(Param("b"), GP64())
 	blocks(k, func(count reg.Register) {
-		s := v.scales(b)
+		s := v.scales(Mem{Base: b, Disp: q8Scales})
 		q := GP64()
 		MOVQ(b, q)
 		Label("row")
