@@ -150,6 +150,16 @@ func (c *config) floatOr(def float64, keys ...string) float64 {
 	return def
 }
 
+// epsilonOr returns a positive number, or def if there is none.
+func (c *config) epsilonOr(def float64, keys ...string) float32 {
+	f := c.floatOr(def, keys...)
+	if !(float32(f) > 0 && f <= math.MaxFloat32) {
+		v, key := c.look(keys)
+		c.fail(key, "is %s, want a positive number", valueName(v))
+	}
+	return float32(f)
+}
+
 // boolOr returns a truth value, or def if there is none.
 func (c *config) boolOr(def bool, keys ...string) bool {
 	v, key := c.look(keys)

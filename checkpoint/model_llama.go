@@ -24,7 +24,7 @@ func llama(c *config, src Source, interleaved bool) (*network, error) {
 		return nil, err
 	}
 	c.oneOf("hidden_act", "silu", "swish")
-	eps := float32(c.floatOr(1e-6, "rms_norm_eps"))
+	eps := c.epsilonOr(1e-6, "rms_norm_eps")
 	t := transformer{
 		config: attention.MultiHeadConfig{Dim: m.Dim(), Heads: c.int("num_attention_heads"), Left: window(c)},
 		eps:    eps,

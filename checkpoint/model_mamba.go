@@ -24,9 +24,9 @@ func buildMamba(c *config, src Source) (*network, error) {
 	c.oneOf("hidden_act", "silu", "swish")
 	mc := mambaConfig{
 		all: c, own: c.sub("ssm_cfg"), attention: c.sub("attn_cfg"), attentionLayers: c.ints("attn_layer_idx"),
-		eps: float32(c.floatOr(1e-5, "layer_norm_epsilon", "norm_eps")),
+		eps: c.epsilonOr(1e-5, "layer_norm_epsilon", "norm_eps"),
 	}
-	for i := range names.countLayers(c, src, "n_layer", "num_hidden_layers", "n_layers") {
+	for i := range names.countLayers(c, src, "num_hidden_layers", "n_layer", "n_layers") {
 		block, err := mc.block(names.layer(src, i, ""), slices.Contains(mc.attentionLayers, i))
 		if err != nil {
 			return nil, fmt.Errorf("layer %d: %w", i, err)
@@ -107,7 +107,7 @@ func (mc *mambaConfig) mamba(src Source) (seqmix.Mixer, error) {
 		return nil, err
 	}
 	if mc.all.stringOr("", "model_type") == "falcon_mamba" {
-		cfg.InnerNorm, cfg.NormEps = ssm.PlainNorm, float32(mc.all.floatOr(1e-6, "mixer_rms_eps"))
+		cfg.InnerNorm, cfg.NormEps = ssm.PlainNorm, mc.all.epsilonOr(1e-6, "mixer_rms_eps")
 	}
 	return ssm.NewMamba(cfg)
 }
