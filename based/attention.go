@@ -123,4 +123,4 @@ func (a Attention) NewState(batch, f, d int) (*State, error) {
 
 // maxElements bounds the elements of one parameter and of a state, so that a damaged
 // configuration is an error rather than the end of the program.
-const maxElements = 1 << 31
+const maxElements = 1<<31 - 1

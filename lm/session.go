@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/seqmix/seqmix"
@@ -176,7 +177,7 @@ func decodeTokens(b []byte) ([]int, error) {
 	var tokens []int
 	for len(b) > 0 {
 		v, n := binary.Uvarint(b)
-		if n <= 0 || v > 1<<31 {
+		if n <= 0 || v > math.MaxInt32 {
 			return nil, errors.New("damaged list of tokens")
 		}
 		tokens, b = append(tokens, int(v)), b[n:]

@@ -21,18 +21,8 @@ func Cos(dst, x []float32) {
 	}
 }
 
-const (
-	// trigPiece is the number of elements that are looked at together for large ones.
-	trigPiece = 1 << 12
-
-	// trigLimit bounds the arguments of the assembly, which takes multiples of π/2 off
-	// them in float32.
-	trigLimit = 1 << 15
-)
-
-// moderate reports whether all elements are within the limit, as far as the sum of
-// their squares tells.
-func moderate(x []float32) bool { return SumSquares(x) < trigLimit*trigLimit }
+// trigPiece is the number of elements that are looked at together for large ones.
+const trigPiece = 1 << 12
 
 func sinGeneric(dst, x []float32) { mapGeneric(dst, x, math.Sin) }
 func cosGeneric(dst, x []float32) { mapGeneric(dst, x, math.Cos) }
