@@ -140,6 +140,36 @@ func TestModalZeroPole(t *testing.T) {
 	wantClose(t, "result", mix(m, tensor.SeqOf([]float32{1, 2, 3}, 1, 3, 1)).Data, []float64{.5, 1, 1.5}, 1e-7)
 }
 
+// TestModalLong runs filters that remember some ten thousand positions for longer, and
+// compares with the recurrence in float64: rounding errors add up, but slowly.
+func TestModalLong(t *testing.T) {
+	const n, dim = 200_000, 2
+	m := newModal(t, ModalConfig{Dim: dim, Form: PoleDistances, States: 2}, 1)
+	for i, p := range []complex128{cmplx.Rect(math.Exp(-1e-4), 0.3), cmplx.Rect(math.Exp(-3e-5), 1e-4), cmplx.Rect(math.Exp(-1e-5), 3), cmplx.Rect(math.Exp(-1e-3), -1)} {
+		m.poles.Data()[2*i], m.poles.Data()[2*i+1] = float32(real(p-1)), float32(imag(p-1))
+	}
+	src := randomSeq(newRand(3), 1, n, dim)
+	got := mix(m, src)
+	for c := range dim {
+		poles, residues := m.naivePoles(c)
+		states := make([]complex128, len(poles))
+		var worst, size float64
+		for at := range n {
+			x := float64(src.At(0, at)[c])
+			y := float64(m.d.Data()[c]) * x
+			for i, p := range poles {
+				states[i] = p*states[i] + complex(x, 0)
+				y += real(residues[i] * states[i])
+			}
+			worst, size = max(worst, math.Abs(y-float64(got.At(0, at)[c]))), max(size, math.Abs(y))
+		}
+		if !(worst <= 2e-5*size) {
+			t.Errorf("channel %d: error %.3g of the largest", c, worst/size)
+		}
+		t.Logf("channel %d: error %.3g of the largest", c, worst/size)
+	}
+}
+
 func TestModalContract(t *testing.T) {
 	for name, cfg := range modals {
 		t.Run(name, func(t *testing.T) {
