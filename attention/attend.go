@@ -30,6 +30,7 @@ type attend struct {
 	heads int // query heads
 	q     rows
 	out   rows // may be q
+	lse   rows // see operands
 	first int  // position of the first query
 	n     int  // queries of each sequence
 	keys  int  // positions in the cache end here

@@ -45,56 +45,86 @@ type DotProduct struct {
 // that sees no key gives 0. dst may be q. It panics with a *tensor.ShapeError if the
 // shapes do not fit.
 func (d DotProduct) Apply(dst, q, k, v tensor.Seq) {
-	const op = "attention.DotProduct.Apply"
-	kvHeads := d.KVHeads
-	if kvHeads == 0 {
-		kvHeads = d.Heads
-	}
-	if d.Heads < 1 || kvHeads < 1 || d.Heads%kvHeads != 0 {
-		panic(fmt.Sprintf("%s: %d heads with %d of keys", op, d.Heads, kvHeads))
+	d = d.check("attention.DotProduct.Apply", dst, q, k, v)
+	d.apply(operandsOf(d, dst, q, k, v))
+}
+
+// check panics unless the shapes fit, and returns d with its defaults filled in.
+func (d DotProduct) check(op string, dst, q, k, v tensor.Seq) DotProduct {
+	setDefault(&d.KVHeads, d.Heads)
+	if d.Heads < 1 || d.KVHeads < 1 || d.Heads%d.KVHeads != 0 {
+		panic(fmt.Sprintf("%s: %d heads with %d of keys", op, d.Heads, d.KVHeads))
 	}
 	dim := q.Dim / d.Heads
 	tensor.CheckSeq(op, q, -1, -1, dim*d.Heads)
 	tensor.CheckMix(op, dst, q, q.Dim)
-	tensor.CheckSeq(op, k, q.Batch, -1, dim*kvHeads)
-	tensor.CheckSeq(op, v, q.Batch, k.Len, dim*kvHeads)
+	tensor.CheckSeq(op, k, q.Batch, -1, dim*d.KVHeads)
+	tensor.CheckSeq(op, v, q.Batch, k.Len, dim*d.KVHeads)
 	if d.Slopes != nil && len(d.Slopes) != d.Heads {
 		panic(&tensor.ShapeError{Op: op, Got: []int{len(d.Slopes)}, Want: []int{d.Heads}})
 	}
-	if q.Batch == 0 || q.Len == 0 || dim == 0 {
-		return
+	if d.Scale == 0 {
+		d.Scale = float32(1 / math.Sqrt(float64(dim)))
 	}
-	r := applies.Get().(*apply)
-	r.run(d, kvHeads, dst, q, k, v)
-	applies.Put(r)
+	return d
 }
 
-// apply is the memory of one DotProduct.Apply.
-type apply struct {
+// operands are the arguments of attention, in memory with gaps.
+type operands struct {
+	batch        int
+	n, keys      int // queries and keys of each sequence
+	headDim      int
+	q, k, v, out rows
+	lse          rows // of each query, one number for each head; nothing if not wanted
+}
+
+func operandsOf(d DotProduct, dst, q, k, v tensor.Seq) operands {
+	return operands{
+		batch: q.Batch, n: q.Len, keys: k.Len, headDim: q.Dim / d.Heads,
+		q: rowsOf(q), k: rowsOf(k), v: rowsOf(v), out: rowsOf(dst),
+	}
+}
+
+func (o *operands) empty() bool { return o.batch == 0 || o.n == 0 || o.headDim == 0 }
+
+// whole is the memory of attention over whole sequences.
+type whole struct {
 	cache  cache
 	store  store
 	attend attend
 }
 
-var applies = sync.Pool{New: func() any { return new(apply) }}
+var wholes = sync.Pool{New: func() any { return new(whole) }}
 
-func (r *apply) run(d DotProduct, kvHeads int, dst, q, k, v tensor.Seq) {
-	dim := q.Dim / d.Heads
-	r.cache.begin(kvHeads, dim, maxBlockLen, q.Batch)
-	r.cache.keep(0, k.Len)
-	if k.Len > 0 {
-		r.store = store{cache: &r.cache, keys: rowsOf(k), values: rowsOf(v), n: k.Len}
+// apply computes attention. d has its defaults filled in.
+func (d DotProduct) apply(o operands) {
+	if o.empty() {
+		return
+	}
+	r := wholes.Get().(*whole)
+	r.run(d, &o)
+	wholes.Put(r)
+}
+
+func (r *whole) run(d DotProduct, o *operands) {
+	length := min(maxBlockLen, roundUp(max(o.keys, 1), panel))
+	r.cache.begin(d.KVHeads, o.headDim, length, o.batch)
+	r.cache.keep(0, o.keys)
+	if o.keys > 0 {
+		r.store = store{cache: &r.cache, keys: o.k, values: o.v, n: o.keys}
 		r.store.run()
 	}
 	a := &r.attend
-	a.cache, a.mask = &r.cache, maskOf(d.Left, d.Right)
-	a.heads, a.scale, a.softcap, a.slopes = d.Heads, d.scale(dim), d.Softcap, d.Slopes
-	a.q, a.out = rowsOf(q), rowsOf(dst)
-	a.first, a.n, a.keys = k.Len-q.Len, q.Len, k.Len
+	a.cache, a.mask = &r.cache, d.mask()
+	a.heads, a.scale, a.softcap, a.slopes = d.Heads, d.Scale, d.Softcap, d.Slopes
+	a.q, a.out, a.lse = o.q, o.out, o.lse
+	a.first, a.n, a.keys = o.keys-o.n, o.n, o.keys
 	a.run()
 	r.store = store{}
-	a.q, a.out, a.slopes = rows{}, rows{}, nil
+	a.q, a.out, a.lse, a.slopes = rows{}, rows{}, rows{}, nil
 }
+
+func (d DotProduct) mask() mask { return maskOf(d.Left, d.Right) }
 
 // maskOf returns the mask of a window that is stated as in [DotProduct].
 func maskOf(left *int, right int) mask {
@@ -103,11 +133,4 @@ func maskOf(left *int, right int) mask {
 		m.left = *left
 	}
 	return m
-}
-
-func (d DotProduct) scale(dim int) float32 {
-	if d.Scale != 0 {
-		return d.Scale
-	}
-	return float32(1 / math.Sqrt(float64(dim)))
 }

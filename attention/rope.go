@@ -123,17 +123,33 @@ func (r *RoPE) Table(cos, sin []float32, pos int) {
 // sequence. dst may be src. It panics with a *tensor.ShapeError if src is not a whole
 // number of heads wide or dst has another shape.
 func (r *RoPE) Rotate(dst, src tensor.Seq, first int) {
+	r.rotate("attention.RoPE.Rotate", dst, src, first, false)
+}
+
+// Backward computes, from the gradient ddst of a loss with respect to the result of
+// Rotate, the gradient with respect to its input: it rotates back, with the same
+// amplitude. dsrc may be ddst.
+func (r *RoPE) Backward(dsrc, ddst tensor.Seq, first int) {
+	r.rotate("attention.RoPE.Backward", dsrc, ddst, first, true)
+}
+
+func (r *RoPE) rotate(op string, dst, src tensor.Seq, first int, back bool) {
 	if src.Dim%r.headDim != 0 {
-		panic(&tensor.ShapeError{Op: "attention.RoPE.Rotate", Got: []int{src.Batch, src.Len, src.Dim}, Want: []int{src.Batch, src.Len, src.Dim / r.headDim * r.headDim}})
+		panic(&tensor.ShapeError{Op: op, Got: []int{src.Batch, src.Len, src.Dim}, Want: []int{src.Batch, src.Len, src.Dim / r.headDim * r.headDim}})
 	}
-	tensor.CheckMix("attention.RoPE.Rotate", dst, src, src.Dim)
+	tensor.CheckMix(op, dst, src, src.Dim)
 	if !dst.SameMemory(src) {
 		tensor.Copy(dst, src)
 	}
+	r.rotateRows(rowsOf(dst), dst.Batch, dst.Len, dst.Dim/r.headDim, first, back)
+}
+
+// rotateRows rotates heads in place.
+func (r *RoPE) rotateRows(x rows, batch, length, heads, first int, back bool) {
 	s := tensor.GetScratch()
-	n := src.Len * r.tableLen()
-	par.Do(src.Len, rotateGrain(src.Batch*src.Dim), &rotation{
-		rope: r, x: rowsOf(dst), batch: dst.Batch, heads: dst.Dim / r.headDim, first: first,
+	n := length * r.tableLen()
+	par.Do(length, rotateGrain(batch*heads*r.headDim), &rotation{
+		rope: r, x: x, batch: batch, heads: heads, first: first, back: back,
 		cos: s.Take(n), sin: s.Take(n),
 	})
 	tensor.PutScratch(s)
@@ -149,7 +165,8 @@ type rotation struct {
 	x        rows
 	batch    int
 	heads    int
-	first    int // position of row 0
+	first    int  // position of row 0
+	back     bool // the other way round
 	cos, sin []float32
 }
 
@@ -168,6 +185,9 @@ func (t *rotation) Run(lo, hi int) {
 	for i := lo; i < hi; i++ {
 		cos, sin := t.cos[i*n:(i+1)*n], t.sin[i*n:(i+1)*n]
 		r.Table(cos, sin, t.first+i)
+		if t.back {
+			kernel.Scale(sin[:r.Pairs()], -1, sin[:r.Pairs()])
+		}
 		if r.interleaved {
 			spread(cos, sin, r.Pairs())
 		}

@@ -55,7 +55,7 @@ func (a *attend) merge() {
 				next := a.partial[(s*units+u)*size+r*(dim+2):][:dim+2]
 				mergeRow(sum, next[:dim], next[dim], next[dim+1])
 			}
-			a.write(b, head, firstRow+r, sum[:dim], sum[dim+1])
+			a.write(b, head, firstRow+r, sum[:dim], sum[dim], sum[dim+1])
 		}
 	}
 }

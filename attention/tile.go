@@ -196,21 +196,24 @@ func (t *tile) total(r int) float32 {
 func (a *attend) finish(t *tile, done []float32) {
 	dim := a.cache.headDim
 	for r := range t.rows {
-		out, sum := t.out[r*t.width+t.base:][:dim], float32(0)
 		if done != nil {
 			row := done[r*(dim+2):]
-			out, sum = row[:dim], row[dim+1]
+			a.write(t.b, t.head, t.firstRow+r, row[:dim], row[dim], row[dim+1])
 		} else {
-			sum = t.total(r)
+			a.write(t.b, t.head, t.firstRow+r, t.out[r*t.width+t.base:][:dim], t.max[r], t.total(r))
 		}
-		a.write(t.b, t.head, t.firstRow+r, out, sum)
 	}
 }
 
-// write writes a row of a key head.
-func (a *attend) write(b, head, row int, out []float32, sum float32) {
+// write writes a row of a key head, of which the largest score is top and sum the
+// denominator after that was subtracted.
+func (a *attend) write(b, head, row int, out []float32, top, sum float32) {
 	group, dim := a.group(), a.cache.headDim
-	dst := a.out.at(b, row/group, (head*group+row%group)*dim, dim)
+	i, h := row/group, head*group+row%group
+	dst := a.out.at(b, i, h*dim, dim)
+	if a.lse.data != nil {
+		a.lse.at(b, i, h, 1)[0] = float32(float64(top) + math.Log(float64(sum)))
+	}
 	if sum == 0 {
 		clear(dst)
 		return

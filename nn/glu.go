@@ -188,7 +188,7 @@ func (t *gluTape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
 		dgate, dup := s.TakeSeq(h.Batch, h.Len, h.Dim), h
 		gateGrad(m.Activation, dgate.Mat(), dup.Mat(), dh.Mat(), gate, up)
 		m.Gate.Backward(dsrc, dgate, t.src, grads)
-		m.Up.backwardAdd(dsrc, dup, t.src, grads)
+		m.Up.BackwardAdd(dsrc, dup, t.src, grads)
 	}
 	tensor.PutScratch(s)
 }

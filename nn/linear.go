@@ -85,9 +85,10 @@ func (l *Linear) checkBackward(op string, dsrc, ddst, src tensor.Seq) {
 	tensor.CheckSeq(op, dsrc, src.Batch, src.Len, l.In())
 }
 
-// backwardAdd is Backward that adds to dsrc, which must not be ddst.
-func (l *Linear) backwardAdd(dsrc, ddst, src tensor.Seq, grads seqmix.Grads) {
-	l.checkBackward("nn.Linear.Backward", dsrc, ddst, src)
+// BackwardAdd is Backward that adds the gradient with respect to src to dsrc, which must
+// not overlap ddst: for several layers with one input.
+func (l *Linear) BackwardAdd(dsrc, ddst, src tensor.Seq, grads seqmix.Grads) {
+	l.checkBackward("nn.Linear.BackwardAdd", dsrc, ddst, src)
 	l.addGrads(ddst, src, grads)
 	eachMat(dsrc, ddst, l.addInputGrad)
 }

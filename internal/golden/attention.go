@@ -14,7 +14,7 @@ var _ = register(map[string]computation{
 	"attention_block": attentionBlock,
 })
 
-// dotProduct runs attention without projections.
+// dotProduct runs attention without projections, and its gradient.
 func dotProduct(c *goldentest.Case) (results, error) {
 	var cfg struct {
 		Heads   int       `json:"H"`
@@ -27,12 +27,18 @@ func dotProduct(c *goldentest.Case) (results, error) {
 		return nil, err
 	}
 	d := attention.DotProduct{Heads: cfg.Heads, KVHeads: cfg.KVHeads, Left: &cfg.Left, Softcap: cfg.Softcap, Slopes: cfg.Slopes}
-	q := headRows(c, "in.q")
-	d.Apply(q, q, headRows(c, "in.k"), headRows(c, "in.v"))
-	return results{"out.y": q.Data}, nil
+	q, k, v, dy := headRows(c, "in.q"), headRows(c, "in.k"), headRows(c, "in.v"), headRows(c, "in.dy")
+	y, recorded, dk, dv := like(q), like(q), like(k), like(v)
+	d.Apply(y, q, k, v)
+	tape := d.Record(recorded, q, k, v)
+	if err := c.Compare("out.y", recorded.Data); err != nil {
+		return nil, fmt.Errorf("recorded: %w", err)
+	}
+	tape.Backward(dy, dk, dv, dy)
+	return results{"out.y": y.Data, "grad.q": dy.Data, "grad.k": dk.Data, "grad.v": dv.Data}, nil
 }
 
-// rope runs a rotary embedding and its gradient, which is the rotation back.
+// rope runs a rotary embedding and its gradient.
 func rope(c *goldentest.Case) (results, error) {
 	var cfg struct {
 		HeadDim     int     `json:"D"`
@@ -56,12 +62,11 @@ func rope(c *goldentest.Case) (results, error) {
 	x, dy := headRows(c, "in.x"), headRows(c, "in.dy")
 	n := r.Pairs()
 	cos, sin := make([]float32, x.Len*n), make([]float32, x.Len*n)
-	r.Rotate(x, x, cfg.Offset)
 	for i := range x.Len {
 		r.Table(cos[i*n:(i+1)*n], sin[i*n:(i+1)*n], cfg.Offset+i)
-		back := dy.Slice(i, i+1)
-		r.Rotate(back, back, -(cfg.Offset + i))
 	}
+	r.Rotate(x, x, cfg.Offset)
+	r.Backward(dy, dy, cfg.Offset)
 	return results{"out.y": x.Data, "out.cos": cos, "out.sin": sin, "grad.x": dy.Data}, nil
 }
 
@@ -82,7 +87,10 @@ func attentionBlock(c *goldentest.Case) (results, error) {
 	if err := cutBlock(c, m, src, prefix); err != nil {
 		return nil, err
 	}
-	r := results{"out.y": y.Data, "state.k_final": keys.Data, "state.v_final": values.Data}
+	r, err := withGradients(c, m, results{"out.y": y.Data, "state.k_final": keys.Data, "state.v_final": values.Data})
+	if err != nil {
+		return nil, err
+	}
 	for name, s := range map[string]tensor.Seq{"state.k_after_prefix": keys, "state.v_after_prefix": values} {
 		part := tensor.NewSeq(s.Batch, prefix, s.Dim)
 		tensor.Copy(part, s.Slice(0, prefix))

@@ -328,7 +328,7 @@ func basedSliding(c *goldentest.Case) (results, error) {
 		}
 	}
 	r["state.kv_cache"] = cache.Data
-	return r, nil
+	return withGradients(c, m, r)
 }
 
 func zoologyAttention(c *goldentest.Case) (results, error) {
@@ -337,7 +337,11 @@ func zoologyAttention(c *goldentest.Case) (results, error) {
 		return nil, err
 	}
 	m, err := newZoologyAttention(cfg.Dim, cfg.NumHeads, cfg.BlockSize)
-	return mixer(c, m, err)
+	r, err := mixer(c, m, err)
+	if err != nil {
+		return nil, err
+	}
+	return withGradients(c, m, r)
 }
 
 func newZoologyAttention(dim, heads, left int) (*attention.MultiHead, error) {
@@ -401,6 +405,23 @@ func trainer(c *goldentest.Case, m seqmix.Trainer, err error) (results, error) {
 		}
 	}
 	return r.results, err
+}
+
+// withGradients adds the gradients of m, whose parameters are those of the case, to
+// results.
+func withGradients(c *goldentest.Case, m seqmix.Trainer, r results) (results, error) {
+	g, err := forwardAndBackward(c, m)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Compare("out.y", g.results["out.y"]); err != nil {
+		return nil, fmt.Errorf("recorded: %w", err)
+	}
+	r["grad.u"] = g.results["grad.u"]
+	for name, p := range m.Params() {
+		r["grad."+name] = g.of(p)
+	}
+	return r, nil
 }
 
 // gradients are results with the gradients of parameters.

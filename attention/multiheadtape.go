@@ -1,0 +1,163 @@
+package attention
+
+import (
+	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/nn"
+	"github.com/seqmix/seqmix/tensor"
+)
+
+// Record is Mix that keeps what Backward needs: src, queries, keys and values, the result
+// of attention, and one number for each head. With QKNorm, queries and keys are kept
+// before it, too.
+func (m *MultiHead) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
+	tensor.CheckMix("attention.MultiHead.Record", dst, src, m.Dim())
+	if dst.SameMemory(src) {
+		src = copyOf(src)
+	}
+	c := m.cfg
+	t := &multiHeadTape{mixer: m, src: src, qkv: m.newQKV(src)}
+	m.project(t.qkv, src)
+	if m.qNorm != nil {
+		t.raw = m.newQKV(src)
+		tensor.Copy(t.raw.q, t.qkv.q)
+		if !c.Layout.Fused() {
+			tensor.Copy(t.raw.k, t.qkv.k)
+		}
+		t.eachNorm(func(n *nn.RMSNorm, column, heads int) {
+			n.Mix(t.headsAt(t.qkv, column, heads), t.headsAt(t.raw, column, heads))
+		})
+	}
+	t.rotate(t.qkv, false)
+	t.out = tensor.NewSeq(src.Batch, src.Len, c.Heads*c.HeadDim)
+	t.lse = make([]float32, src.Batch*src.Len*c.Heads)
+	m.dotProduct().apply(t.operands())
+	m.linear.out.Apply(dst, t.out)
+	return t, nil
+}
+
+// dotProduct returns the attention between the projections.
+func (m *MultiHead) dotProduct() DotProduct {
+	c := m.cfg
+	return DotProduct{
+		Heads: c.Heads, KVHeads: c.KVHeads, Left: c.Left, Right: c.Right,
+		Scale: c.Scale, Softcap: c.Softcap, Slopes: c.Slopes,
+	}
+}
+
+// qkv are queries, keys and values. In a fused layout all are in q, side by side.
+type qkv struct{ q, k, v tensor.Seq }
+
+func (m *MultiHead) newQKV(src tensor.Seq) qkv {
+	width, kvWidth := m.cfg.Heads*m.cfg.HeadDim, m.cfg.KVHeads*m.cfg.HeadDim
+	if m.cfg.Layout.Fused() {
+		return qkv{q: tensor.NewSeq(src.Batch, src.Len, width+2*kvWidth)}
+	}
+	return qkv{
+		q: tensor.NewSeq(src.Batch, src.Len, width),
+		k: tensor.NewSeq(src.Batch, src.Len, kvWidth),
+		v: tensor.NewSeq(src.Batch, src.Len, kvWidth),
+	}
+}
+
+func (m *MultiHead) project(x qkv, src tensor.Seq) {
+	m.linear.q.Apply(x.q, src)
+	if !m.cfg.Layout.Fused() {
+		m.linear.k.Apply(x.k, src)
+		m.linear.v.Apply(x.v, src)
+	}
+}
+
+// rows returns the vectors of queries, keys and values.
+func (m *MultiHead) rows(x qkv) (q, k, v rows) {
+	if !m.cfg.Layout.Fused() {
+		return rowsOf(x.q), rowsOf(x.k), rowsOf(x.v)
+	}
+	width, kvWidth := m.cfg.Heads*m.cfg.HeadDim, m.cfg.KVHeads*m.cfg.HeadDim
+	return columns(x.q, 0), columns(x.q, width), columns(x.q, width+kvWidth)
+}
+
+// columns returns the vectors of s from a column on.
+func columns(s tensor.Seq, first int) rows {
+	return rows{s.Data[min(first, len(s.Data)):], s.Stride, s.Dim}
+}
+
+type multiHeadTape struct {
+	mixer *MultiHead
+	src   tensor.Seq
+	qkv   qkv
+	raw   qkv // queries and keys before their norms, if there are any
+	out   tensor.Seq
+	lse   []float32
+}
+
+func (t *multiHeadTape) operands() operands {
+	c := t.mixer.cfg
+	o := operands{
+		batch: t.src.Batch, n: t.src.Len, keys: t.src.Len, headDim: c.HeadDim,
+		out: rowsOf(t.out), lse: rows{t.lse, t.src.Len * c.Heads, c.Heads},
+	}
+	o.q, o.k, o.v = t.mixer.rows(t.qkv)
+	return o
+}
+
+// rotate rotates queries and keys, or their gradients back.
+func (t *multiHeadTape) rotate(x qkv, back bool) {
+	m, c := t.mixer, t.mixer.cfg
+	switch {
+	case m.rope == nil:
+	case c.Layout.Fused():
+		m.rope.rotateRows(rowsOf(x.q), t.src.Batch, t.src.Len, c.Heads+c.KVHeads, 0, back)
+	default:
+		m.rope.rotateRows(rowsOf(x.q), t.src.Batch, t.src.Len, c.Heads, 0, back)
+		m.rope.rotateRows(rowsOf(x.k), t.src.Batch, t.src.Len, c.KVHeads, 0, back)
+	}
+}
+
+// eachNorm calls f with the norms of queries and keys, and where the heads of these are.
+func (t *multiHeadTape) eachNorm(f func(n *nn.RMSNorm, column, heads int)) {
+	m, c := t.mixer, t.mixer.cfg
+	f(m.qNorm, 0, c.Heads)
+	f(m.kNorm, c.Heads*c.HeadDim, c.KVHeads)
+}
+
+// headsAt describes the heads from a column of queries, keys and values on, as positions
+// of which each of those of x is a sequence.
+func (t *multiHeadTape) headsAt(x qkv, column, heads int) tensor.Seq {
+	s, dim := x.q, t.mixer.cfg.HeadDim
+	if column > 0 && !t.mixer.cfg.Layout.Fused() {
+		s, column = x.k, 0
+	}
+	return tensor.Seq{Data: columns(s, column).data, Batch: s.Batch * s.Len, Len: heads, Dim: dim, Stride: s.Dim}
+}
+
+func (t *multiHeadTape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
+	const op = "attention.MultiHead.Backward"
+	m, c := t.mixer, t.mixer.cfg
+	tensor.CheckSeq(op, ddst, t.src.Batch, t.src.Len, c.Dim)
+	tensor.CheckMix(op, dsrc, ddst, c.Dim)
+	s := tensor.GetScratch()
+	dout := s.TakeSeq(t.out.Batch, t.out.Len, t.out.Dim)
+	m.linear.out.Backward(dout, ddst, t.out, grads)
+	d := t.takeQKV(s)
+	dq, dk, dv := m.rows(d)
+	m.dotProduct().backward(t.operands(), rowsOf(dout), dq, dk, dv)
+	t.rotate(d, true)
+	if m.qNorm != nil {
+		t.eachNorm(func(n *nn.RMSNorm, column, heads int) {
+			dx := t.headsAt(d, column, heads)
+			n.Backward(dx, dx, t.headsAt(t.raw, column, heads), grads)
+		})
+	}
+	m.linear.q.Backward(dsrc, d.q, t.src, grads)
+	if !c.Layout.Fused() {
+		m.linear.k.BackwardAdd(dsrc, d.k, t.src, grads)
+		m.linear.v.BackwardAdd(dsrc, d.v, t.src, grads)
+	}
+	tensor.PutScratch(s)
+}
+
+// takeQKV returns memory for the gradients of queries, keys and values.
+func (t *multiHeadTape) takeQKV(s *tensor.Scratch) qkv {
+	take := func(x tensor.Seq) tensor.Seq { return s.TakeSeq(x.Batch, x.Len, x.Dim) }
+	return qkv{take(t.qkv.q), take(t.qkv.k), take(t.qkv.v)}
+}
