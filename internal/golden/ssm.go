@@ -194,7 +194,10 @@ func mambaPieces(c *goldentest.Case, m *ssm.Mamba, src tensor.Seq, prefix int) (
 	whole := like(src)
 	m.Mix(whole, src)
 	r["out.y"] = y.Data
-	return r, c.Compare("out.y", whole.Data)
+	if err := c.Compare("out.y", whole.Data); err != nil {
+		return nil, err
+	}
+	return withGradients(c, m, r)
 }
 
 // convInputs returns what the convolution of m reads of src, and more.
