@@ -9,7 +9,7 @@ import (
 )
 
 // maxResponse bounds the elements of the impulse responses that a mixer keeps.
-const maxResponse = 1 << 26
+const maxResponse = 1 << 24
 
 // convolutionPays reports whether sequences of a length take clearly less time by
 // convolution than by recurrences that take cost nanoseconds for a position of a

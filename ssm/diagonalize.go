@@ -32,6 +32,11 @@ type diagonalized struct {
 // each other.
 func (s *dplrSystem) diagonalize(length int) *diagonalized {
 	m := s.dense()
+	// The search for eigenvalues would not end where there is none. The squares of
+	// larger numbers overflow.
+	if !(mat.Max(m) < 1e150 && mat.Min(m) > -1e150) || math.IsNaN(mat.Sum(m)) {
+		return nil
+	}
 	var e mat.Eigen
 	if !e.Factorize(m, mat.EigenRight) {
 		return nil

@@ -118,14 +118,22 @@ func (m *S4) kernelLength() int {
 	if !(l >= 1 && l <= 1<<24) {
 		return 0
 	}
-	return int(math.Round(l / m.cfg.Rate))
+	return m.sampled(int(l))
+}
+
+// sampled returns how many positions a length is at the rate of m.
+func (m *S4) sampled(length int) int {
+	if length == 0 {
+		return 0
+	}
+	return int(min(max(1, math.Round(float64(length)/m.cfg.Rate)), math.MaxInt32))
 }
 
 func (m *S4) cFor(length int) (*tensor.Tensor, error) {
 	t := tensor.New(m.params.c.Shape()...)
 	n := m.cfg.DState
 	errs := make([]error, t.Len()/n)
-	to := int(math.Round(float64(length) / m.cfg.Rate))
+	to := m.sampled(length)
 	par.Do(len(errs), 1, par.Func(func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			s := m.system(i/m.cfg.DModel, i%m.cfg.DModel)

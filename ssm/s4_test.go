@@ -320,6 +320,28 @@ func TestS4WithoutC(t *testing.T) {
 	}
 }
 
+// Parameters that are not numbers make results that are not, and no panic.
+func TestS4NotFinite(t *testing.T) {
+	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1e38} {
+		for _, length := range []int{0, 9} {
+			for name := range newS4(t, s4Configs["modes, rank 3"], 1).Params() {
+				m := newS4(t, s4Configs["modes, rank 3"], 1)
+				if err := m.SetKernelLength(length); err != nil {
+					t.Fatal(err)
+				}
+				param(t, m, name).Data()[0] = float32(bad)
+				src := randomSeq(newRand(1), 1, 5, m.Dim())
+				mix(m, src)
+				m.Kernel(3)
+				m.C()
+				s := newStream[*ssm.LTIStream](t, m, 1)
+				s.Mix(src, src)
+				s.SetState(s.State())
+			}
+		}
+	}
+}
+
 func TestS4State(t *testing.T) {
 	for name, cfg := range s4Configs {
 		if cfg.Bidirectional {
