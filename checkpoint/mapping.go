@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"fmt"
 	"os"
+	"unsafe"
 )
 
 // A mapping is the content of a file, in memory or mapped into it.
@@ -51,4 +52,33 @@ func (m *mapping) close() error {
 		return nil
 	}
 	return m.unmap()
+}
+
+// foldLen is the largest piece of a file that Linux maps at once, whatever part of it is
+// read (a large folio). It is a multiple of the size of a page.
+const foldLen = 2 << 20
+
+// release gives back the memory of a part of the file, and of what may have been mapped
+// with it. It can be read again, at the cost of mapping it again.
+func (m *mapping) release(part []byte) {
+	at, ok := offsetWithin(part, m.data)
+	if m.unmap == nil || !ok {
+		return // memory of our own
+	}
+	from := at / foldLen * foldLen
+	to := (at + len(part) + foldLen - 1) / foldLen * foldLen
+	adviseUnused(m.data, from, min(to, len(m.data)))
+}
+
+// offsetWithin returns where part begins in whole, if it is a part of it.
+func offsetWithin(part, whole []byte) (int, bool) {
+	if len(part) == 0 || len(whole) == 0 {
+		return 0, false
+	}
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(part)))
+	begin := uintptr(unsafe.Pointer(unsafe.SliceData(whole)))
+	if at < begin || at-begin >= uintptr(len(whole)) {
+		return 0, false
+	}
+	return int(at - begin), true
 }

@@ -16,5 +16,5 @@ func mapFile(f *os.File, size int) (data []byte, unmap func() error, err error) 
 	return data, nil, nil
 }
 
-// releasePages does nothing: the system takes memory back when it needs it.
-func releasePages([]byte) {}
+// adviseUnused does nothing: the system takes memory back when it needs it.
+func adviseUnused([]byte, int, int) {}

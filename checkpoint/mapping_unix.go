@@ -4,7 +4,6 @@ package checkpoint
 
 import (
 	"os"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,13 +16,8 @@ func mapFile(f *os.File, size int) (data []byte, unmap func() error, err error) 
 	return data, func() error { return unix.Munmap(data) }, nil
 }
 
-// releasePages gives back the memory of a part of a mapped file; what is read again is
-// taken from the file again.
-func releasePages(b []byte) {
-	page := os.Getpagesize()
-	address := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
-	// The mapping begins with a page. A page that is only partly of b may be dropped too.
-	before := int(address % uintptr(page))
-	all := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), -before)), before+len(b))
-	_ = unix.Madvise(all, unix.MADV_DONTNEED) // a hint
+// adviseUnused tells the system that a part of a mapped file, from one byte to another,
+// is not needed in memory now. What is read again is taken from the file again.
+func adviseUnused(data []byte, from, to int) {
+	_ = unix.Madvise(data[from:to], unix.MADV_DONTNEED) // a hint
 }

@@ -24,5 +24,5 @@ func mapFile(f *os.File, size int) (data []byte, unmap func() error, err error) 
 	return data, func() error { return windows.UnmapViewOfFile(address) }, nil
 }
 
-// releasePages does nothing: the system takes memory back when it needs it.
-func releasePages([]byte) {}
+// adviseUnused does nothing: the system takes memory back when it needs it.
+func adviseUnused([]byte, int, int) {}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"unsafe"
 
 	"github.com/seqmix/seqmix/internal/par"
 	"github.com/seqmix/seqmix/tensor"
@@ -142,16 +141,16 @@ func (e *Entry) mapped(from, n, rows int) (*tensor.Tensor, bool) {
 
 // release gives back the memory of n elements that were read.
 func (e *Entry) release(from, n int) {
-	if e.param != nil || e.strides != nil || e.store.file == nil || e.store.file.unmap == nil {
+	if e.param != nil || e.strides != nil {
 		return
 	}
 	raw, err := e.store.bytes()
-	if err != nil || !within(raw, e.store.file.data) {
-		return // a compressed storage, which is memory of its own
+	if err != nil {
+		return
 	}
 	begin, _ := byteSize(e.dtype, from)
 	size, _ := byteSize(e.dtype, n)
-	releasePages(raw[e.offset+begin : e.offset+begin+size])
+	e.store.file.release(raw[e.offset+begin : e.offset+begin+size])
 }
 
 // check returns an error if values, which begin at the given element of e, have a NaN or
@@ -173,14 +172,4 @@ func (f *filler) check(e *Entry, from int, values *tensor.Tensor) error {
 		}
 	}
 	return nil
-}
-
-// within reports whether part is a part of the memory of whole.
-func within(part, whole []byte) bool {
-	if len(part) == 0 || len(whole) == 0 {
-		return false
-	}
-	at := uintptr(unsafe.Pointer(unsafe.SliceData(part)))
-	begin := uintptr(unsafe.Pointer(unsafe.SliceData(whole)))
-	return begin <= at && at < begin+uintptr(len(whole))
 }
