@@ -211,31 +211,21 @@ func matMul(op string, dst, src Mat, w *Tensor, add bool) {
 func MatMulTN(dst, dy, x Mat) {
 	checkMat("tensor.MatMulTN", x, dy.Rows, x.Cols)
 	checkDst("tensor.MatMulTN", dst, dy.Cols, x.Cols)
-	if dy.Rows == 0 {
-		return
+	t := takeBuffer(min(dy.Rows, sumRows) * dy.Cols)
+	for i := 0; i < dy.Rows; i += sumRows {
+		end := min(i+sumRows, dy.Rows)
+		d, x, n := dy.SliceRows(i, end), x.SliceRows(i, end), end-i
+		a := MatOf(t.data[:n*d.Cols], d.Cols, n)
+		kernel.Transpose(a.Data, n, d.Data, d.Stride, n, d.Cols)
+		g := &general{c: dst, a: a, n: x.Cols, k: n, b: x.Data, rowStride: 1, colStride: x.Stride, add: true}
+		g.run()
 	}
-	t := takeBuffer(dy.Rows * dy.Cols)
-	transpose(t.data, dy)
-	a := MatOf(t.data[:dy.Rows*dy.Cols], dy.Cols, dy.Rows)
-	g := &general{c: dst, a: a, n: x.Cols, k: x.Rows, b: x.Data, rowStride: 1, colStride: x.Stride, add: true}
-	g.run()
 	buffers.Put(t)
 }
 
-// transposeBlock keeps the rows and the columns of a transposition in the cache.
-const transposeBlock = 16
-
-// transpose writes the transpose of m to dst, without gaps.
-func transpose(dst []float32, m Mat) {
-	for i0 := 0; i0 < m.Rows; i0 += transposeBlock {
-		i1 := min(i0+transposeBlock, m.Rows)
-		for j := range m.Cols {
-			for i := i0; i < i1; i++ {
-				dst[j*m.Rows+i] = m.Data[i*m.Stride+j]
-			}
-		}
-	}
-}
+// sumRows is how many rows of dy and x are multiplied at a time: few enough that their
+// transpose and panels stay in the cache.
+const sumRows = 512
 
 // general is the product c (+)= a · bᵀ with an n×k matrix b in any order, packed on
 // the way.

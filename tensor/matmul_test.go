@@ -13,7 +13,9 @@ import (
 )
 
 // sizes are rows, outputs and inner elements around the tiles and panels of the kernels.
-var sizes = []struct{ m, n, k int }{
+type size struct{ m, n, k int }
+
+var sizes = []size{
 	{1, 1, 1}, {1, 32, 16}, {1, 33, 100}, {2, 31, 7}, {3, 65, 33}, {4, 100, 129}, {5, 7, 64}, {11, 32, 31}, {12, 64, 48},
 	{13, 95, 257}, {24, 1, 5}, {25, 130, 3}, {48, 16, 520}, {60, 200, 17}, {7, 3, 1000}, {100, 5, 40}, {6, 257, 65},
 }
@@ -254,7 +256,7 @@ func TestMatMul(t *testing.T) {
 
 func TestMatMulTN(t *testing.T) {
 	cputest.ForEachTier(t, func(t *testing.T) {
-		for _, s := range sizes {
+		for _, s := range append(slices.Clone(sizes), size{2*sumRows + 70, 33, 40}) {
 			r := newRand()
 			dy, _ := frame(randomMat(r, s.m, s.n))
 			x, _ := frame(randomMat(r, s.m, s.k))
