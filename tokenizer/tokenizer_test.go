@@ -431,3 +431,41 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestNewByteLevel(t *testing.T) {
+	merges := []string{"a b", "1 2", "12 3", "123 4"}
+	tokens := make([]string, len(vocabulary(merges...)))
+	for token, id := range vocabulary(merges...) {
+		tokens[id] = token
+	}
+	tokens = append(tokens, "<end>", "  ")
+	v := tokenizer.Vocabulary{Tokens: tokens, Merges: merges, Special: []int{len(tokens) - 2}, UserDefined: []int{len(tokens) - 1}, Begin: []int{0}}
+	for _, c := range []struct {
+		pattern tokenizer.Pattern
+		want    []string
+	}{
+		{tokenizer.GPT2Pattern, []string{"ab", "  ", "1234", "<end>"}},
+		{tokenizer.Llama3Pattern, []string{"ab", "  ", "123", "4", "<end>"}},
+	} {
+		v.Pattern = c.pattern
+		tok, err := tokenizer.NewByteLevel(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := spelled(tok, "ab  1234<end>"); !slices.Equal(got, c.want) || len(tok.Begin()) != 1 {
+			t.Errorf("%v: %q, want %q", c.pattern, got, c.want)
+		}
+	}
+	for name, change := range map[string]func(*tokenizer.Vocabulary){
+		"pattern": func(v *tokenizer.Vocabulary) { v.Pattern = 9 },
+		"merge":   func(v *tokenizer.Vocabulary) { v.Merges = []string{"a"} },
+		"special": func(v *tokenizer.Vocabulary) { v.Special = []int{len(tokens)} },
+		"tokens":  func(v *tokenizer.Vocabulary) { v.Tokens = nil },
+	} {
+		bad := v
+		change(&bad)
+		if _, err := tokenizer.NewByteLevel(bad); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
