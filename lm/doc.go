@@ -19,6 +19,9 @@
 // goroutines; [Step] and [GenerateEach] advance many at once and read the weights once
 // for all of them.
 //
+// An [Encoder] is what makes vectors of whole texts, to compare them by or to fill gaps in
+// them: a model whose positions see each other in both directions, as M2-BERT.
+//
 // What a prompt costs is the same in any pieces: reading a prompt at once, in pieces or
 // token by token gives the same logits, bit for bit where the mixers promise it.
 package lm

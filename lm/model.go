@@ -82,22 +82,7 @@ func (m *Model) vocabulary() int {
 }
 
 // Params yields the parameters.
-func (m *Model) Params() iter.Seq2[string, *tensor.Tensor] {
-	return func(yield func(string, *tensor.Tensor) bool) {
-		for _, part := range m.parts() {
-			for name, p := range part.params() {
-				if !yield(part.name+"."+name, p) {
-					return
-				}
-			}
-		}
-	}
-}
-
-type part struct {
-	name   string
-	params func() iter.Seq2[string, *tensor.Tensor]
-}
+func (m *Model) Params() iter.Seq2[string, *tensor.Tensor] { return joined(m.parts()) }
 
 func (m *Model) parts() []part {
 	list := []part{{"embedding", m.Embedding.Params}}
@@ -113,37 +98,15 @@ func (m *Model) parts() []part {
 
 // Size returns the number of parameters, shared ones counted once, and the bytes that
 // they take up.
-func (m *Model) Size() (parameters, bytes int) {
-	seen := map[*tensor.Tensor]bool{}
-	for _, p := range m.Params() {
-		if !seen[p] {
-			seen[p] = true
-			parameters += p.Len()
-			bytes += p.Bytes()
-		}
-	}
-	return parameters, bytes
-}
+func (m *Model) Size() (parameters, bytes int) { return sizeOf(m.Params()) }
 
 // Pack packs the weights into the order in which the kernels read them. It is done
 // once, after loading, while nobody else uses the model.
-func (m *Model) Pack() {
-	for _, p := range m.Params() {
-		if p.IsWeight() && !p.Packed() {
-			p.Pack()
-		}
-	}
-}
+func (m *Model) Pack() { pack(m.Params()) }
 
 // Quantize converts the weights, the matrices that only matrix products touch, to a
 // smaller format. All other parameters, and the state, stay in float32.
-func (m *Model) Quantize(d tensor.DType) {
-	for _, p := range m.Params() {
-		if p.IsWeight() && p.DType() != d {
-			p.Convert(d)
-		}
-	}
-}
+func (m *Model) Quantize(d tensor.DType) { quantize(m.Params(), d) }
 
 // checkIDs returns an error unless ids can stand at positions from first on.
 func (m *Model) checkIDs(ids []int, first int) error {
