@@ -30,6 +30,8 @@ func architectureOf(c *config, src Source) (architecture, error) {
 		return architecture{"Mamba", buildMamba}, nil
 	case kind == "falcon_mamba":
 		return architecture{"FalconMamba", buildMamba}, nil
+	case kind == "jamba":
+		return architecture{"Jamba", buildJamba}, nil
 	case kind == "llama":
 		return architecture{"Llama", buildLlama}, nil
 	case kind == "mistral":
@@ -60,4 +62,4 @@ func kindOf(c *config, kind, class string) string {
 }
 
 // supported lists the architectures, for messages.
-const supported = "mamba, mamba2, falcon_mamba, llama, mistral, or ssm_cfg with layer Mamba1, Mamba2 or Mamba3"
+const supported = "mamba, mamba2, falcon_mamba, jamba, llama, mistral, or ssm_cfg with layer Mamba1, Mamba2 or Mamba3"

@@ -72,6 +72,7 @@ type ModelFile struct {
 //     of Hugging Face, and Codestral's params.json;
 //   - "ssm_cfg": Mamba, Mamba-2 and Mamba-3 as state-spaces/mamba saves them, with MLPs if
 //     there are any;
+//   - "jamba": Mamba and attention, without experts;
 //   - "llama" and "mistral": the attention baselines.
 //
 // It can also be a GGUF file with a model of the architectures mamba, mamba2 or llama, or

@@ -117,11 +117,7 @@ func (t *transformer) add(m *lm.Model, c *config, src Source) error {
 	if err != nil {
 		return err
 	}
-	hidden, _, err := matrix(src, "mlp.gate_proj.weight")
-	if err != nil {
-		return err
-	}
-	mlp, err := nn.NewGLU(nn.GLUConfig{Dim: m.Dim(), Hidden: hidden, Bias: contains(src, "mlp.gate_proj.bias")})
+	mlp, err := swiGLU(Sub(src, "mlp."))
 	if err != nil {
 		return err
 	}
@@ -130,6 +126,15 @@ func (t *transformer) add(m *lm.Model, c *config, src Source) error {
 		&seqmix.Residual{Norm: nn.NewRMSNorm(m.Dim(), t.eps), Mixer: mlp},
 	})
 	return nil
+}
+
+// swiGLU returns the MLP of a layer.
+func swiGLU(src Source) (*nn.GLU, error) {
+	hidden, dim, err := matrix(src, "gate_proj.weight")
+	if err != nil {
+		return nil, err
+	}
+	return nn.NewGLU(nn.GLUConfig{Dim: dim, Hidden: hidden, Bias: contains(src, "gate_proj.bias")})
 }
 
 // attention returns the attention of a layer.

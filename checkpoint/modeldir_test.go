@@ -157,6 +157,15 @@ func madeModels(t testing.TB) map[string]made {
 			`{"d_model": 32, "n_layer": 2, "vocab_size": 53, "ssm_cfg": {"layer": "Mamba3", "A_floor": 0.01, "is_mimo": true}, "tie_embeddings": true}`,
 			mambaNames("embedding"),
 		},
+		"jamba": {
+			makeModel(t, 1e-6, [][]seqmix.Mixer{{mamba(ssm.WeightedNorm), swiglu(nn.GateUpDown)}, {heads(attention.MultiHeadConfig{}), swiglu(nn.GateUpDown)}}, false),
+			`{"model_type": "jamba", "num_hidden_layers": 2, "vocab_size": 53, "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-06, "attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 1}`,
+			func(name string) string {
+				name = replaceNames("model.embed_tokens.", "model.layers.", "model.final_layernorm.", "lm_head.",
+					"0.norm.", "input_layernorm.", "0.mixer.", "mamba.", "1.norm.", "pre_ff_layernorm.", "1.mixer.", "feed_forward.")(name)
+				return strings.Replace(name, "layers.1.mamba.", "layers.1.self_attn.", 1)
+			},
+		},
 		"llama 3": {
 			makeModel(t, 1e-6, two(func() []seqmix.Mixer {
 				return []seqmix.Mixer{heads(attention.MultiHeadConfig{RoPE: llama3}), swiglu(nn.GateUpDown)}
@@ -321,12 +330,19 @@ func TestBadModels(t *testing.T) {
 		{"scaling without factor", llama, strings.Replace(llama.config, "null", `{"rope_type": "linear"}`, 1), []string{"linear", "factor"}},
 		{"scaling of a wrong type", llama, strings.Replace(llama.config, "null", `{"rope_type": "linear", "factor": "4"}`, 1), []string{"rope_scaling", "factor"}},
 		{"scaling is a number", llama, strings.Replace(llama.config, "null", `4`, 1), []string{"rope_scaling", "want an object"}},
+		{"experts", madeModels(t)["jamba"], "", []string{"layer 1", "experts", "unsupported"}},
 		{"window", llama, strings.Replace(llama.config, `"sliding_window": 3`, `"sliding_window": 0`, 1), []string{"sliding_window", "is 0"}},
 		{"width of heads", llama, strings.Replace(llama.config, `"head_dim": 6`, `"head_dim": 8`, 1), []string{"head_dim", "is 8", "24 rows"}},
 		{"norm", llama, strings.Replace(llama.config, "1e-05", "-1e-05", 1), []string{"rms_norm_eps", "-1e-05"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := c.model.write(t)
+			if c.name == "experts" {
+				c.config = c.model.config
+				dir = damaged(t, c.model, func(p map[string]*tensor.Tensor) {
+					p["model.layers.1.feed_forward.router.weight"] = tensor.New(2, madeDim)
+				})
+			}
 			c.model.writeConfig(t, dir, c.config)
 			f, err := checkpoint.OpenModel(dir, checkpoint.ModelOptions{})
 			if err == nil {
