@@ -37,35 +37,6 @@ func gemvQ4(c, a []float32, b []byte, add bool) {
 	}
 }
 
-// The pairs of panels are stride elements apart. AVX2 has too few registers for two.
-
-func gemvPairBF16(c, a []float32, b []uint16, stride int, add bool) {
-	if cpu.AVX512 {
-		gemvBF16x2AVX512(len(a), &a[0], &b[0], 2*stride, &c[0], add)
-		return
-	}
-	gemvBF16(c[:PanelWidth], a, b, add)
-	gemvBF16(c[PanelWidth:], a, b[stride:], add)
-}
-
-func gemvPairQ8(c, a []float32, b []byte, stride int, add bool) {
-	if cpu.AVX512 {
-		gemvQ8x2AVX512(len(a), &a[0], &b[0], stride, &c[0], add)
-		return
-	}
-	gemvQ8(c[:PanelWidth], a, b, add)
-	gemvQ8(c[PanelWidth:], a, b[stride:], add)
-}
-
-func gemvPairQ4(c, a []float32, b []byte, stride int, add bool) {
-	if cpu.AVX512 {
-		gemvQ4x2AVX512(len(a), &a[0], &b[0], stride, &c[0], add)
-		return
-	}
-	gemvQ4(c[:PanelWidth], a, b, add)
-	gemvQ4(c[PanelWidth:], a, b[stride:], add)
-}
-
 func widenBF16(dst []float32, b []uint16, k int) {
 	switch {
 	case k == 0:

@@ -4,35 +4,20 @@
 
 package kernel
 
-// gemvBF16AVX512 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a panel in bfloat16.
+// gemvBF16AVX512 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a bfloat16 panel.
 //
 //go:noescape
 func gemvBF16AVX512(k int, a *float32, b *uint16, c *float32, add bool)
 
-// gemvQ8AVX512 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a panel in int8.
+// gemvQ8AVX512 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of an int8 panel.
 //
 //go:noescape
 func gemvQ8AVX512(k int, a *float32, b *byte, c *float32, add bool)
 
-// gemvQ4AVX512 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a panel in int4.
+// gemvQ4AVX512 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of an int4 panel.
 //
 //go:noescape
 func gemvQ4AVX512(k int, a *float32, b *byte, c *float32, add bool)
-
-// gemvBF16x2AVX512 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of each of 2 bfloat16 panels, stride bytes apart.
-//
-//go:noescape
-func gemvBF16x2AVX512(k int, a *float32, b *uint16, stride int, c *float32, add bool)
-
-// gemvQ8x2AVX512 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of each of 2 int8 panels, stride bytes apart.
-//
-//go:noescape
-func gemvQ8x2AVX512(k int, a *float32, b *byte, stride int, c *float32, add bool)
-
-// gemvQ4x2AVX512 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of each of 2 int4 panels, stride bytes apart.
-//
-//go:noescape
-func gemvQ4x2AVX512(k int, a *float32, b *byte, stride int, c *float32, add bool)
 
 // widenBF16AVX512 converts a bfloat16 panel to a float32 panel.
 //
@@ -49,17 +34,17 @@ func widenQ8AVX512(k int, dst *float32, b *byte)
 //go:noescape
 func widenQ4AVX512(k int, dst *float32, b *byte)
 
-// gemvBF16AVX2 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a panel in bfloat16.
+// gemvBF16AVX2 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a bfloat16 panel.
 //
 //go:noescape
 func gemvBF16AVX2(k int, a *float32, b *uint16, c *float32, add bool)
 
-// gemvQ8AVX2 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a panel in int8.
+// gemvQ8AVX2 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of an int8 panel.
 //
 //go:noescape
 func gemvQ8AVX2(k int, a *float32, b *byte, c *float32, add bool)
 
-// gemvQ4AVX2 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a panel in int4.
+// gemvQ4AVX2 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of an int4 panel.
 //
 //go:noescape
 func gemvQ4AVX2(k int, a *float32, b *byte, c *float32, add bool)

@@ -82,40 +82,73 @@ func (t *int4) scales(at Mem) []reg.VecVirtual {
 	return s
 }
 
-// octet calls body with the weights of eight values of k, in order, in vector i of the
-// panel, whose codes are at codes.
-func (t *int4) octet(codes Mem, scale reg.VecVirtual, body func(p int, w reg.VecVirtual)) {
+// octet calls body with the weights of eight values of k, in order, in vectors i0 to
+// i1-1 of the panel, whose codes are at codes. The vectors take turns, so that what
+// depends on each other is apart.
+func (t *int4) octet(codes Mem, s []reg.VecVirtual, i0, i1 int, body func(i, p int, w reg.VecVirtual)) {
+	each := func(f func(i int) reg.VecVirtual) []reg.VecVirtual {
+		x := make([]reg.VecVirtual, i1)
+		for i := i0; i < i1; i++ {
+			x[i] = f(i)
+		}
+		return x
+	}
+	weigh := func(p int, bits func(i int) reg.VecVirtual) {
+		for i, w := range each(bits)[i0:] {
+			VMULPS(s[i0+i], w, w)
+			body(i0+i, p, w)
+		}
+	}
+	x := each(func(i int) reg.VecVirtual { return t.load(codes.Offset(i * t.bytes)) })
+	for half := range 2 {
+		index := each(func(i int) reg.VecVirtual {
+			y := x[i]
+			if half == 1 {
+				VPSRLW(U8(4), y, y)
+			}
+			return t.and(t.nibbles, y)
+		})
+		low := each(func(i int) reg.VecVirtual { return t.lookUp(t.low, index[i]) })
+		high := each(func(i int) reg.VecVirtual { return t.lookUp(t.high, index[i]) })
+		for quarter := range 2 {
+			pair := each(func(i int) reg.VecVirtual {
+				both := t.vector()
+				if quarter == 0 {
+					VPUNPCKLBW(high[i], low[i], both)
+				} else {
+					VPUNPCKHBW(high[i], low[i], both)
+				}
+				return both
+			})
+			p := 4*half + 2*quarter
+			weigh(p, func(i int) reg.VecVirtual { return t.even(pair[i]) })
+			weigh(p+1, func(i int) reg.VecVirtual { return t.and(t.upper, pair[i]) })
+		}
+	}
+}
+
+func (t *int4) load(codes Mem) reg.VecVirtual {
 	x := t.vector()
 	if t.bytes == 64 {
 		VMOVDQU32(codes, x)
 	} else {
 		VMOVDQU(codes, x)
 	}
-	for half := range 2 {
-		index := x
-		if half == 1 {
-			index = t.vector()
-			VPSRLW(U8(4), x, index)
-		}
-		index = t.and(t.nibbles, index)
-		low, high := t.vector(), t.vector()
-		VPSHUFB(index, t.low, low)
-		VPSHUFB(index, t.high, high)
-		for quarter := range 2 {
-			pair := t.vector()
-			if quarter == 0 {
-				VPUNPCKLBW(high, low, pair)
-			} else {
-				VPUNPCKHBW(high, low, pair)
-			}
-			w := t.even(pair)
-			VMULPS(scale, w, w)
-			body(4*half+2*quarter, w)
-			w = t.and(t.upper, pair)
-			VMULPS(scale, w, w)
-			body(4*half+2*quarter+1, w)
-		}
+	return x
+}
+
+func (t *int4) lookUp(table, index reg.VecVirtual) reg.VecVirtual {
+	x := t.vector()
+	VPSHUFB(index, table, x)
+	return x
+}
+
+// together is how many vectors take turns: as many as there are registers for.
+func (t *int4) together() int {
+	if t.bytes == 64 {
+		return 2
 	}
+	return 1
 }
 
 // eachBlock emits a loop over the blocks of k, each of which has a beginning, and,
@@ -148,52 +181,43 @@ func (t *int4) eachBlock(k, b reg.Register, begin func(), octet func(q reg.Regis
 	Label("done")
 }
 
-func (v isa) rowQ4(tables Mem, panels int) {
-	name := rowName("Q4", v, panels)
-	TEXT(name, NOSPLIT, rowSignature("*byte", panels))
+func (v isa) rowQ4(tables Mem) {
+	name := "gemvQ4" + v.suffix
+	TEXT(name, NOSPLIT, "func(k int, a *float32, b *byte, c *float32, add bool)")
 	Pragma("noescape")
-	Doc(name + " computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of " + panelsOf("int4", panels) + ".")
+	Doc(name + " computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of an int4 panel.")
 	k := Load(Param("k"), GP64())
 	a := Load(Param("a"), GP64())
-	b := v.weights(panels)
-	acc := v.zeros(panels)
+	b := Load(Param("b"), GP64())
+	acc := v.zeros()
 	t := v.int4(tables)
 	var s []reg.VecVirtual
-	t.eachBlock(k, b.base, func() {
-		s = nil
-		for j := range panels {
-			PREFETCHT0(b.at(b.base, j, q4Scales+ahead))
-			s = append(s, t.scales(b.at(b.base, j, q4Scales))...)
-		}
+	t.eachBlock(k, b, func() {
+		PREFETCHT0(Mem{Base: b, Disp: q4Scales + ahead})
+		s = t.scales(Mem{Base: b, Disp: q4Scales})
 	}, func(q reg.Register) {
-		x := t.eight(a)
-		for j := range panels {
-			for i := range v.n {
-				codes := b.at(q, j, i*v.bytes)
-				if i*v.bytes%64 == 0 {
-					PREFETCHT0(codes.Offset(ahead))
-				}
-				t.octet(codes, s[j*v.n+i], func(p int, w reg.VecVirtual) {
-					VFMADD231PS(x(p), w, acc[j*v.n+i])
-				})
-			}
+		x := v.eight(a)
+		PREFETCHT0(Mem{Base: q, Disp: ahead})
+		PREFETCHT0(Mem{Base: q, Disp: ahead + 64})
+		for i := 0; i < v.n; i += t.together() {
+			t.octet(Mem{Base: q}, s, i, i+t.together(), func(i, p int, w reg.VecVirtual) {
+				VFMADD231PS(x(p), w, acc[i])
+			})
 		}
 		ADDQ(U8(32), a)
 	}, func(q, left reg.Register) {
-		for j := range panels {
-			for i := range v.n {
-				next := fmt.Sprintf("next%d", j*v.n+i)
-				t.octet(b.at(q, j, i*v.bytes), s[j*v.n+i], func(p int, w reg.VecVirtual) {
-					x := v.vector()
-					VBROADCASTSS(Mem{Base: a, Disp: 4 * p}, x)
-					VFMADD231PS(x, w, acc[j*v.n+i])
-					if p < 7 {
-						CMPQ(left, U8(p+1))
-						JEQ(LabelRef(next))
-					}
-				})
-				Label(next)
-			}
+		for i := range acc {
+			next := fmt.Sprintf("next%d", i)
+			t.octet(Mem{Base: q}, s, i, i+1, func(_, p int, w reg.VecVirtual) {
+				x := v.vector()
+				VBROADCASTSS(Mem{Base: a, Disp: 4 * p}, x)
+				VFMADD231PS(x, w, acc[i])
+				if p < 7 {
+					CMPQ(left, U8(p+1))
+					JEQ(LabelRef(next))
+				}
+			})
+			Label(next)
 		}
 	})
 	v.finish(acc)
@@ -230,13 +254,13 @@ func (v isa) panelQ4(tables Mem) {
 	store := func(i, p int, w reg.VecVirtual) { VMOVUPS(w, Mem{Base: dst, Disp: 128*p + i*v.bytes}) }
 	t.eachBlock(k, b, func() { s = t.scales(Mem{Base: b, Disp: q4Scales}) }, func(q reg.Register) {
 		for i := range v.n {
-			t.octet(Mem{Base: q, Disp: i * v.bytes}, s[i], func(p int, w reg.VecVirtual) { store(i, p, w) })
+			t.octet(Mem{Base: q}, s, i, i+1, store)
 		}
 		ADDQ(I32(8*128), dst)
 	}, func(q, left reg.Register) {
 		for i := range v.n {
 			next := fmt.Sprintf("next%d", i)
-			t.octet(Mem{Base: q, Disp: i * v.bytes}, s[i], func(p int, w reg.VecVirtual) {
+			t.octet(Mem{Base: q}, s, i, i+1, func(i, p int, w reg.VecVirtual) {
 				store(i, p, w)
 				if p < 7 {
 					CMPQ(left, U8(p+1))

@@ -3,15 +3,13 @@
 package main
 
 import (
-	"fmt"
-
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
 
 // ahead is how far the weights are fetched ahead of their use.
-const ahead = 8192
+const ahead = 4096
 
 // An isa is a width of vectors. n vectors make the 32 columns of a panel.
 type isa struct {
@@ -23,74 +21,23 @@ type isa struct {
 
 func main() {
 	ConstraintExpr("!purego")
-	tables := codeTables()
+	codes := codeTables()
 	for _, v := range []isa{
 		{"AVX512", 64, 2, func() reg.VecVirtual { return ZMM() }},
 		{"AVX2", 32, 4, func() reg.VecVirtual { return YMM() }},
 	} {
-		for panels := 1; panels <= v.panels(); panels++ {
-			v.rowBF16(panels)
-			v.rowQ8(panels)
-			v.rowQ4(tables, panels)
-		}
+		v.rowBF16()
+		v.rowQ8()
+		v.rowQ4(codes)
 		v.panelBF16()
 		v.panelQ8()
-		v.panelQ4(tables)
+		v.panelQ4(codes)
 	}
 	Generate()
 }
 
-// panels is the number of panels that one call can multiply by. Two in turn are two
-// streams of memory, and chains of multiply-adds twice as far from each other.
-func (v isa) panels() int {
-	if v.bytes == 64 {
-		return 2
-	}
-	return 1
-}
-
-func rowName(format string, v isa, panels int) string {
-	if panels > 1 {
-		return fmt.Sprintf("gemv%sx%d%s", format, panels, v.suffix)
-	}
-	return "gemv" + format + v.suffix
-}
-
-func rowSignature(pointer string, panels int) string {
-	if panels > 1 {
-		return "func(k int, a *float32, b " + pointer + ", stride int, c *float32, add bool)"
-	}
-	return "func(k int, a *float32, b " + pointer + ", c *float32, add bool)"
-}
-
-func panelsOf(format string, panels int) string {
-	if panels > 1 {
-		return fmt.Sprintf("each of %d %s panels, stride bytes apart", panels, format)
-	}
-	return "a panel in " + format
-}
-
-// weights are panels, the second of them stride bytes after the first.
-type weights struct{ base, stride reg.Register }
-
-func (v isa) weights(panels int) weights {
-	w := weights{base: Load(Param("b"), GP64())}
-	if panels > 1 {
-		w.stride = Load(Param("stride"), GP64())
-	}
-	return w
-}
-
-// at returns what is disp after base, in panel j.
-func (w weights) at(base reg.Register, j, disp int) Mem {
-	if j == 0 {
-		return Mem{Base: base, Disp: disp}
-	}
-	return Mem{Base: base, Index: w.stride, Scale: 1, Disp: disp}
-}
-
-func (v isa) zeros(panels int) []reg.VecVirtual {
-	acc := make([]reg.VecVirtual, panels*v.n)
+func (v isa) zeros() []reg.VecVirtual {
+	acc := make([]reg.VecVirtual, v.n)
 	for i := range acc {
 		acc[i] = v.vector()
 		if v.bytes == 64 {
@@ -150,15 +97,15 @@ func (v isa) odd(pair, mask reg.VecVirtual) reg.VecVirtual {
 	return w
 }
 
-func (v isa) rowBF16(panels int) {
-	name := rowName("BF16", v, panels)
-	TEXT(name, NOSPLIT, rowSignature("*uint16", panels))
+func (v isa) rowBF16() {
+	name := "gemvBF16" + v.suffix
+	TEXT(name, NOSPLIT, "func(k int, a *float32, b *uint16, c *float32, add bool)")
 	Pragma("noescape")
-	Doc(name + " computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of " + panelsOf("bfloat16", panels) + ".")
+	Doc(name + " computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a bfloat16 panel.")
 	k := Load(Param("k"), GP64())
 	a := Load(Param("a"), GP64())
-	b := v.weights(panels)
-	acc := v.zeros(panels)
+	b := Load(Param("b"), GP64())
+	acc := v.zeros()
 	mask := v.upperMask()
 	pairs := GP64()
 	MOVQ(k, pairs)
@@ -170,7 +117,7 @@ func (v isa) rowBF16(panels int) {
 	VBROADCASTSS(Mem{Base: a, Disp: 4}, y)
 	for i := range acc {
 		w := v.vector()
-		at := b.at(b.base, i/v.n, i%v.n*v.bytes)
+		at := Mem{Base: b, Disp: i * v.bytes}
 		VMOVUPS(at, w)
 		if at.Disp%64 == 0 {
 			PREFETCHT0(at.Offset(ahead))
@@ -179,7 +126,7 @@ func (v isa) rowBF16(panels int) {
 		VFMADD231PS(y, v.odd(w, mask), acc[i])
 	}
 	ADDQ(U8(8), a)
-	SUBQ(I32(-128), b.base)
+	SUBQ(I32(-128), b)
 	DECQ(pairs)
 	JNZ(LabelRef("pair"))
 	Label("last")
@@ -188,7 +135,7 @@ func (v isa) rowBF16(panels int) {
 	VBROADCASTSS(Mem{Base: a}, x)
 	for i := range acc {
 		w := v.vector()
-		VMOVUPS(b.at(b.base, i/v.n, i%v.n*v.bytes), w)
+		VMOVUPS(Mem{Base: b, Disp: i * v.bytes}, w)
 		VFMADD231PS(x, v.even(w), acc[i])
 	}
 	Label("done")
@@ -211,11 +158,11 @@ func (v isa) scaled(b Mem, i int, scale reg.VecVirtual) reg.VecVirtual {
 	return w
 }
 
-func (v isa) scales(at Mem) []reg.VecVirtual {
+func (v isa) scales(b reg.Register) []reg.VecVirtual {
 	s := make([]reg.VecVirtual, v.n)
 	for i := range s {
 		s[i] = v.vector()
-		VMOVUPS(at.Offset(i*v.bytes), s[i])
+		VMOVUPS(Mem{Base: b, Disp: q8Scales + i*v.bytes}, s[i])
 	}
 	return s
 }
@@ -237,40 +184,35 @@ func blocks(k reg.Register, body func(count reg.Register)) {
 	Label("done")
 }
 
-func (v isa) rowQ8(panels int) {
-	name := rowName("Q8", v, panels)
-	TEXT(name, NOSPLIT, rowSignature("*byte", panels))
+func (v isa) rowQ8() {
+	name := "gemvQ8" + v.suffix
+	TEXT(name, NOSPLIT, "func(k int, a *float32, b *byte, c *float32, add bool)")
 	Pragma("noescape")
-	Doc(name + " computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of " + panelsOf("int8", panels) + ".")
+	Doc(name + " computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of an int8 panel.")
 	k := Load(Param("k"), GP64())
 	a := Load(Param("a"), GP64())
-	b := v.weights(panels)
-	acc := v.zeros(panels)
+	b := Load(Param("b"), GP64())
+	acc := v.zeros()
 	blocks(k, func(count reg.Register) {
-		var s []reg.VecVirtual
-		for j := range panels {
-			PREFETCHT0(b.at(b.base, j, q8Scales+ahead))
-			PREFETCHT0(b.at(b.base, j, q8Scales+64+ahead))
-			s = append(s, v.scales(b.at(b.base, j, q8Scales))...)
-		}
+		s := v.scales(b)
+		PREFETCHT0(Mem{Base: b, Disp: q8Scales + ahead})
+		PREFETCHT0(Mem{Base: b, Disp: q8Scales + 64 + ahead})
 		q, pairs := GP64(), GP64()
-		MOVQ(b.base, q)
-		row := func(disp int) {
+		row := func(p int) {
 			x := v.vector()
-			VBROADCASTSS(Mem{Base: a, Disp: disp / 8}, x)
+			VBROADCASTSS(Mem{Base: a, Disp: 4 * p}, x)
 			for i := range acc {
-				VFMADD231PS(x, v.scaled(b.at(q, i/v.n, disp), i%v.n, s[i]), acc[i])
+				VFMADD231PS(x, v.scaled(Mem{Base: q, Disp: 32 * p}, i, s[i]), acc[i])
 			}
 		}
+		MOVQ(b, q)
 		MOVQ(count, pairs)
 		SHRQ(U8(1), pairs)
 		JZ(LabelRef("last"))
 		Label("pair")
-		for j := range panels {
-			PREFETCHT0(b.at(q, j, ahead))
-		}
+		PREFETCHT0(Mem{Base: q, Disp: ahead})
 		row(0)
-		row(32)
+		row(1)
 		ADDQ(U8(8), a)
 		ADDQ(U8(64), q)
 		DECQ(pairs)
@@ -280,7 +222,7 @@ func (v isa) rowQ8(panels int) {
 		JZ(LabelRef("whole"))
 		row(0)
 		Label("whole")
-		ADDQ(I32(q8Block), b.base)
+		ADDQ(I32(q8Block), b)
 	})
 	v.finish(acc)
 }
@@ -331,7 +273,7 @@ func (v isa) panelQ8() {
 	dst := Load(Param("dst"), GP64())
 	b := Load(Param("b"), GP64())
 	blocks(k, func(count reg.Register) {
-		s := v.scales(Mem{Base: b, Disp: q8Scales})
+		s := v.scales(b)
 		q := GP64()
 		MOVQ(b, q)
 		Label("row")
