@@ -144,7 +144,7 @@ func TestDistillHyenaDNA(t *testing.T) {
 	model, golden := openFile(t, filepath.Join(dir, "model.safetensors")), openFile(t, filepath.Join(dir, "golden.safetensors"))
 	for layer := range 2 {
 		m := loadHyenaDNA(t, model, layer)
-		src := tensor.SeqOf(floats(t, golden, fmt.Sprintf("layers.%d.mixer.in", layer)), 1, 1000, 128)
+		src := tensor.SeqOf(tensorOf(t, golden, fmt.Sprintf("layers.%d.mixer.in", layer)), 1, 1000, 128)
 		want := mix(m, src)
 		d, fits := distilled(t, m, FitOptions{Order: 64})
 		var errs []float64

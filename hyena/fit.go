@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 )
 
@@ -113,10 +114,11 @@ func findPoles(h []float64, o FitOptions) (poles []complex128, singular []float6
 	if size < 1 {
 		return nil, nil, nil
 	}
-	thin := (len(h) + 2*size - 1) / (2 * size)
-	if thin == 1 {
+	const wide = 2 // a matrix may have so many times as many columns: far more, and poles blur
+	if len(h) <= (wide+1)*size {
 		return hankelPoles(h, size, o)
 	}
+	thin := (len(h) + 2*size - 1) / (2 * size)
 	// The slow poles come from every thin-th tap, and those too fast for that from what
 	// is left of the beginning.
 	var few []float64
@@ -170,6 +172,9 @@ func hankelPoles(h []float64, size int, o FitOptions) (poles []complex128, singu
 		order = min(order, o.MaxOrder)
 	}
 	order = min(order, size-1, len(singular))
+	for order > 0 && singular[order-1] <= 1e-16*singular[0] { // there is nothing more to find
+		order--
+	}
 	if order == 0 {
 		return nil, singular, nil
 	}
@@ -251,7 +256,7 @@ func hankelVectors(h []float64, size int, o FitOptions) (*mat.Dense, []float64, 
 		y.RawMatrix().Data[i] = r.NormFloat64()
 	}
 	q := orthonormal(times(m, y))
-	const powers = 2 // each squares the ratio of what is wanted to the rest
+	const powers = 1 // each raises the ratio of what is wanted to the rest by two
 	for range powers {
 		q = orthonormal(times(m, orthonormal(times(m.T(), q))))
 	}
@@ -268,14 +273,28 @@ func times(a, b mat.Matrix) *mat.Dense {
 	return &c
 }
 
-// orthonormal returns an orthonormal basis of the columns of m.
+// orthonormal makes the columns of m orthonormal and returns m, by the method of Gram
+// and Schmidt, twice, which is as good as any.
 func orthonormal(m *mat.Dense) *mat.Dense {
-	rows, cols := m.Dims()
-	var qr mat.QR
-	qr.Factorize(m)
-	full := new(mat.Dense)
-	qr.QTo(full)
-	return mat.DenseCopyOf(full.Slice(0, rows, 0, cols))
+	t := mat.DenseCopyOf(m.T()) // columns as rows
+	n, _ := t.Dims()
+	for i := range n {
+		v := t.RawRowView(i)
+		before := floats.Norm(v, 2)
+		for range 2 {
+			for j := range i {
+				u := t.RawRowView(j)
+				floats.AddScaled(v, -floats.Dot(u, v), u)
+			}
+		}
+		const least = 1e-14 // what is less than that is rounding
+		if norm := floats.Norm(v, 2); norm > least*before {
+			floats.Scale(1/norm, v)
+		} else {
+			clear(v)
+		}
+	}
+	return mat.DenseCopyOf(t.T())
 }
 
 // fitRows bounds the taps that residues are fitted to. Of longer filters all of the
@@ -333,17 +352,17 @@ func (f *Fit) measure(h, e []float64) {
 func (f *Fit) setResidues(h []float64, poles []complex128) error {
 	rows := fitPositions(len(h))
 	a, b := mat.NewDense(len(rows), f.Order, nil), mat.NewVecDense(len(rows), nil)
-	col, scales := 0, []float64{}
+	col, scales, powers := 0, []float64{}, make([]complex128, len(rows))
 	for _, p := range poles {
+		powersAt(powers, p, rows)
 		parts := 1
 		if imag(p) != 0 {
 			parts = 2
 		}
 		for part := range parts {
 			norm := 0.0
-			for i, r := range rows {
-				v := cmplx.Pow(p, complex(float64(r.tap), 0))
-				x := r.weight * []float64{real(v), -imag(v)}[part]
+			for i, v := range powers {
+				x := rows[i].weight * []float64{real(v), -imag(v)}[part]
 				a.Set(i, col, x)
 				norm += x * x
 			}
@@ -372,6 +391,19 @@ func (f *Fit) setResidues(h []float64, poles []complex128) error {
 		f.Residues = append(f.Residues, r)
 	}
 	return nil
+}
+
+// powersAt computes p^t for each tap. A product of many factors gathers an error with
+// each, so it begins anew now and then.
+func powersAt(dst []complex128, p complex128, rows []fitPosition) {
+	const restart = 64
+	for i, r := range rows {
+		if i%restart == 0 || r.tap != rows[i-1].tap+1 {
+			dst[i] = cmplx.Pow(p, complex(float64(r.tap), 0))
+		} else {
+			dst[i] = dst[i-1] * p
+		}
+	}
 }
 
 // leastSquares solves a·x = b. Poles that almost coincide make columns that almost do:

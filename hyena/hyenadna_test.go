@@ -23,7 +23,7 @@ func TestHyenaDNA(t *testing.T) {
 	golden := openFile(t, filepath.Join(dir, "golden.safetensors"))
 	for layer := range 2 {
 		m := loadHyenaDNA(t, model, layer)
-		at := func(name string) []float32 { return floats(t, golden, fmt.Sprintf("layers.%d.%s", layer, name)) }
+		at := func(name string) []float32 { return tensorOf(t, golden, fmt.Sprintf("layers.%d.%s", layer, name)) }
 		wantClose(t, "filter", m.taps(1000).Data, at("filter"), 1e-5)
 		in, want := at("mixer.in"), at("mixer.out")
 		src := tensor.SeqOf(in, 1, 1000, 128)
@@ -49,7 +49,7 @@ func loadHyenaDNA(t *testing.T, model *checkpoint.File, layer int) *Hyena {
 		t.Fatal(err)
 	}
 	for name, p := range m.Params() {
-		p.SetFloat32s(floats(t, model, fmt.Sprintf("hyena.backbone.layers.%d.mixer.", layer)+name))
+		p.SetFloat32s(tensorOf(t, model, fmt.Sprintf("hyena.backbone.layers.%d.mixer.", layer)+name))
 	}
 	return m
 }
@@ -64,7 +64,7 @@ func openFile(t *testing.T, path string) *checkpoint.File {
 	return f
 }
 
-func floats(t *testing.T, f *checkpoint.File, name string) []float32 {
+func tensorOf(t *testing.T, f *checkpoint.File, name string) []float32 {
 	t.Helper()
 	e, ok := f.Lookup(name)
 	if !ok {
