@@ -256,7 +256,7 @@ func hankelVectors(h []float64, size int, o FitOptions) (*mat.Dense, []float64, 
 		y.RawMatrix().Data[i] = r.NormFloat64()
 	}
 	q := orthonormal(times(m, y))
-	const powers = 1 // each raises the ratio of what is wanted to the rest by two
+	const powers = 1 // each sets what is wanted off from the rest by two more products with the matrix
 	for range powers {
 		q = orthonormal(times(m, orthonormal(times(m.T(), q))))
 	}
