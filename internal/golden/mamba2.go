@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/goldentest"
 	"github.com/seqmix/seqmix/ssm"
 	"github.com/seqmix/seqmix/tensor"
@@ -44,6 +45,9 @@ func stateSpaceDual(c *goldentest.Case) (results, error) {
 	r := results{"out.y": y.Data, "state.final": slices.Clone(s.State.Data())}
 
 	copy(s.State.Data(), initial)
+	if c.Has("grad.x") {
+		addSSDGrads(c, r, src, s)
+	}
 	at := src.Len / 2
 	parts := like(src)
 	ssm.StateSpaceDual(parts.Slice(0, at), src.Slice(0, at), ssdPart(s, 0, at))
@@ -54,6 +58,36 @@ func stateSpaceDual(c *goldentest.Case) (results, error) {
 		}
 	}
 	return r, nil
+}
+
+// addSSDGrads adds the gradients of the operation to r.
+func addSSDGrads(c *goldentest.Case, r results, src tensor.Seq, s ssm.SSD) {
+	like0 := func(t *tensor.Tensor) *tensor.Tensor {
+		if t == nil {
+			return nil
+		}
+		return tensor.New(t.Shape()...)
+	}
+	g := ssm.SSDGrads{
+		A: like0(s.A), DeltaBias: like0(s.DeltaBias), D: like0(s.D),
+		Delta: like(s.Delta), B: like(s.B), C: like(s.C), Z: like(s.Z), State: tensorOf(c, "in.dfinal"),
+	}
+	dx := like(src)
+	ssm.StateSpaceDualGrad(dx, headRows(c, "in.dy"), src, s, g)
+	r["grad.x"], r["grad.dt"], r["grad.A"] = dx.Data, g.Delta.Data, g.A.Data()
+	r["grad.B"], r["grad.C"] = g.B.Data, g.C.Data
+	if g.DeltaBias != nil {
+		r["grad.dt_bias"] = g.DeltaBias.Data()
+	}
+	if g.D != nil {
+		r["grad.D"] = g.D.Data()
+	}
+	if c.Has("in.z") {
+		r["grad.z"] = g.Z.Data
+	}
+	if c.Has("grad.h0") {
+		r["grad.h0"] = g.State.Data()
+	}
 }
 
 // headRows describes a tensor of shape (batch, length, heads, width).
@@ -123,7 +157,16 @@ func gatedRMSNorm(c *goldentest.Case) (results, error) {
 	}
 	y := like(src)
 	n.Apply(y, src, gate)
-	return results{"out.y": y.Data}, nil
+	r := results{"out.y": y.Data}
+	if c.Has("grad.x") {
+		dx, dz, grads := like(src), like(gate), seqmix.Grads{n.Weight: tensor.New(cfg.N)}
+		n.Backward(dx, dz, seqOf(c, "in.dy"), src, gate, grads)
+		r["grad.x"], r["grad.weight"] = dx.Data, grads.Of(n.Weight)
+		if cfg.Gate {
+			r["grad.z"] = dz.Data
+		}
+	}
+	return r, nil
 }
 
 // mamba2Block runs a Mamba2 in two pieces.
@@ -165,7 +208,10 @@ func mamba2Block(c *goldentest.Case) (results, error) {
 	whole := like(src)
 	m.Mix(whole, src)
 	r["out.y"] = y.Data
-	return r, c.Compare("out.y", whole.Data)
+	if err := c.Compare("out.y", whole.Data); err != nil {
+		return nil, err
+	}
+	return withGradients(c, m, r)
 }
 
 // mamba2Inputs returns what the convolution of m reads of src.
