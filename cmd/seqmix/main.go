@@ -35,7 +35,6 @@ func command() *cobra.Command {
 		Short:         "Run language models made of sequence mixers",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
 	}
 	threads := root.PersistentFlags().Int("threads", 0, "processors to use (0 for all)")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error {
