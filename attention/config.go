@@ -20,6 +20,12 @@ type MultiHeadConfig struct {
 	QKVBias bool   `json:"qkv_proj_bias,omitempty"` // biases of queries, keys and values
 	OutBias bool   `json:"out_proj_bias,omitempty"` // bias of the output
 
+	// ConvTaps puts a short convolution with so many taps, and a bias, behind the
+	// matrices of queries, keys and values: each channel is convolved on its own, over
+	// the position and the ones before it, as in the attention layers among those of
+	// Mamba-2. 0 is none.
+	ConvTaps int `json:"d_conv,omitempty"`
+
 	// QKNorm gives every head of queries and keys an RMS norm before it is rotated, as
 	// Qwen3 does. NormEps is its ε, 1e-6 by default.
 	QKNorm  bool    `json:"qk_norm,omitempty"`
@@ -81,6 +87,8 @@ func (c MultiHeadConfig) validate() error {
 		return fmt.Errorf("attention: num_key_value_heads %d does not divide num_attention_heads %d", c.KVHeads, c.Heads)
 	case rows > maxElements || rows*float64(c.Dim) > maxElements:
 		return fmt.Errorf("attention: %d heads of %d dimensions for vectors of %d have more than %d elements in a parameter", c.Heads, c.HeadDim, c.Dim, maxElements)
+	case c.ConvTaps < 0 || c.ConvTaps > 1<<10:
+		return fmt.Errorf("attention: d_conv %d, want 0 for none, or a few taps", c.ConvTaps)
 	case c.Layout >= layouts:
 		return fmt.Errorf("attention: unknown layout %d", c.Layout)
 	case !(c.NormEps > 0) || !finite(c.NormEps):

@@ -13,6 +13,7 @@ const (
 	WqWkWvWo                // wq, wk, wv, wo: Llama as first published
 	Wqkv                    // Wqkv is queries above keys above values, out_proj: flash-attention, Based, safari, Zoology
 	WqsWksWvs               // w_qs, w_ks, w_vs, fc: CleanUNet
+	InProj                  // in_proj is queries above keys above values, out_proj: state-spaces/mamba
 	layouts
 )
 
@@ -24,6 +25,7 @@ var layoutNames = [layouts]struct{ q, k, v, out string }{
 	WqWkWvWo:  {"wq", "wk", "wv", "wo"},
 	Wqkv:      {"Wqkv", "", "", "out_proj"},
 	WqsWksWvs: {"w_qs", "w_ks", "w_vs", "fc"},
+	InProj:    {"in_proj", "", "", "out_proj"},
 }
 
 // Fused reports whether the matrices of queries, keys and values are one. In it, those

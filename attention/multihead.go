@@ -20,17 +20,19 @@ import (
 //	q = W_q · src + b_q            H·D
 //	k = W_k · src + b_k            G·D
 //	v = W_v · src + b_v            G·D
+//	q, k, v = conv1d(q, k, v)      channel by channel, with ConvTaps
 //	q, k = norm(q), norm(k)        head by head, with QKNorm
 //	q, k = rotate(q), rotate(k)    head by head, with RoPE
 //	dst = W_o · DotProduct(q, k, v) + b_o
 //
 // at every position. Parameters are the matrices and biases, called as [Layout] says
-// with ".weight" and ".bias" after it, and, with QKNorm, q_norm.weight and
-// k_norm.weight (D). The matrices can have any format and order of package tensor.
+// with ".weight" and ".bias" after it, with ConvTaps K, conv1d.weight (H·D+2·G·D, 1, K)
+// and conv1d.bias, and, with QKNorm, q_norm.weight and k_norm.weight (D). The matrices can have any format and order of package tensor.
 type MultiHead struct {
 	cfg    MultiHeadConfig
 	linear projections
-	qNorm  *nn.RMSNorm // nil without QKNorm
+	conv   *nn.CausalConv1D // of queries, keys and values side by side; nil for none
+	qNorm  *nn.RMSNorm      // nil without QKNorm
 	kNorm  *nn.RMSNorm
 	rope   *RoPE // nil without
 }
@@ -55,6 +57,9 @@ func NewMultiHead(cfg MultiHeadConfig) (*MultiHead, error) {
 		m.rope = rope
 	}
 	m.linear = newProjections(cfg)
+	if cfg.ConvTaps > 0 {
+		m.conv = nn.NewCausalConv1D((cfg.Heads+2*cfg.KVHeads)*cfg.HeadDim, cfg.ConvTaps, true, nn.Identity)
+	}
 	if cfg.QKNorm {
 		m.qNorm, m.kNorm = nn.NewRMSNorm(cfg.HeadDim, cfg.NormEps), nn.NewRMSNorm(cfg.HeadDim, cfg.NormEps)
 	}
@@ -69,6 +74,9 @@ func (m *MultiHead) Init(r *rand.Rand) {
 			l.Init(r)
 		}
 	}
+	if m.conv != nil {
+		m.conv.Init(r)
+	}
 	for _, n := range []*nn.RMSNorm{m.qNorm, m.kNorm} {
 		if n != nil {
 			nn.Fill(n.Weight, 1)
@@ -82,7 +90,7 @@ func (m *MultiHead) Config() MultiHeadConfig { return m.cfg }
 // Dim returns the width of the vectors.
 func (m *MultiHead) Dim() int { return m.cfg.Dim }
 
-// Params yields the parameters: queries, keys, values, output, norms.
+// Params yields the parameters: queries, keys, values, output, convolution, norms.
 func (m *MultiHead) Params() iter.Seq2[string, *tensor.Tensor] {
 	return func(yield func(string, *tensor.Tensor) bool) {
 		names, l := layoutNames[m.cfg.Layout], m.linear
@@ -90,6 +98,7 @@ func (m *MultiHead) Params() iter.Seq2[string, *tensor.Tensor] {
 			yieldLinear(yield, names.k, l.k) &&
 			yieldLinear(yield, names.v, l.v) &&
 			yieldLinear(yield, names.out, l.out) &&
+			(m.conv == nil || yield("conv1d.weight", m.conv.Weight) && yield("conv1d.bias", m.conv.Bias)) &&
 			(m.qNorm == nil || yield("q_norm.weight", m.qNorm.Weight) && yield("k_norm.weight", m.kNorm.Weight))
 	}
 }

@@ -29,6 +29,7 @@ type MultiHeadStream struct {
 	batch int
 	pos   int // positions so far
 	cache cache
+	conv  seqmix.Stream // nil for none
 
 	scratch tensor.Scratch
 	store   store
@@ -42,6 +43,9 @@ func (s *MultiHeadStream) begin(m *MultiHead, batch int) {
 	c := m.cfg
 	s.mixer, s.batch, s.pos = m, batch, 0
 	s.cache.begin(c.KVHeads, c.HeadDim, blockLenFor(c.mask().left), batch)
+	if m.conv != nil {
+		s.conv, _ = m.conv.NewStream(batch) // which only fails without sequences
+	}
 	a := &s.attend
 	a.mask, a.cache = c.mask(), &s.cache
 	a.heads, a.scale, a.softcap, a.slopes = c.Heads, c.Scale, c.Softcap, c.Slopes
@@ -50,7 +54,7 @@ func (s *MultiHeadStream) begin(m *MultiHead, batch int) {
 // giveBack puts s into the pool. It must not refer to what it has read.
 func (s *MultiHeadStream) giveBack() {
 	s.forget()
-	s.mixer, s.attend.slopes = nil, nil
+	s.mixer, s.conv, s.attend.slopes = nil, nil, nil
 	multiHeadStreams.Put(s)
 }
 
@@ -64,6 +68,9 @@ func (s *MultiHeadStream) forget() {
 func (s *MultiHeadStream) Reset() {
 	s.cache.reset()
 	s.pos = 0
+	if s.conv != nil {
+		s.conv.Reset()
+	}
 }
 
 // Len returns the number of positions that were computed since the beginning.
@@ -88,6 +95,9 @@ func (s *MultiHeadStream) Clone() seqmix.Stream {
 	c := new(MultiHeadStream)
 	c.begin(s.mixer, s.batch)
 	c.pos, c.cache = s.pos, s.cache.clone(s.pos)
+	if s.conv != nil {
+		c.conv = s.conv.Clone()
+	}
 	return c
 }
 
@@ -120,6 +130,10 @@ func (s *MultiHeadStream) block(dst, src tensor.Seq) {
 	n := src.Batch * src.Len
 	h := tensor.MatOf(s.scratch.Take(n*(q+2*kv)), n, q+2*kv)
 	eachMat(src, h, func(x, h tensor.Mat) { m.linear.project(h, x, q, kv) })
+	if s.conv != nil {
+		x := tensor.SeqOf(h.Data, src.Batch, src.Len, h.Cols)
+		s.conv.Mix(x, x)
+	}
 
 	at := func(column int) rows {
 		return rows{data: h.Data[column:], sequence: src.Len * h.Stride, position: h.Stride}

@@ -1,6 +1,9 @@
 package attention
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
@@ -8,9 +11,13 @@ import (
 
 // Record is Mix that keeps what Backward needs: src, queries, keys and values, the result
 // of attention, and one number for each head. With QKNorm, queries and keys are kept
-// before it, too.
+// before it, too. With ConvTaps there are no gradients, and the error wraps
+// [errors.ErrUnsupported].
 func (m *MultiHead) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("attention.MultiHead.Record", dst, src, m.Dim())
+	if m.conv != nil {
+		return nil, fmt.Errorf("attention: gradients of attention with a convolution: %w", errors.ErrUnsupported)
+	}
 	if dst.SameMemory(src) {
 		src = copyOf(src)
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/state"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -42,12 +43,20 @@ func (s *MultiHeadStream) sizes(pos int) []int {
 	return []int{s.batch, s.cache.kvHeads, s.cache.headDim, max(s.attend.mask.left, -1), pos}
 }
 
-// AppendBinary appends the state: the number of positions, and what State returns.
+// AppendBinary appends the state: the number of positions, what State returns, and that
+// of the convolution.
 func (s *MultiHeadStream) AppendBinary(b []byte) ([]byte, error) {
 	keys, values := s.State()
 	r := state.Record{
 		Kind: multiHeadKind, Version: multiHeadVersion,
 		Ints: s.sizes(s.pos), Floats: state.FloatsOf(keys.Data(), values.Data()),
+	}
+	if s.conv != nil {
+		inner, err := s.conv.AppendBinary(nil)
+		if err != nil {
+			return b, err
+		}
+		r.Nested = [][]byte{inner}
 	}
 	return r.Append(b), nil
 }
@@ -63,13 +72,17 @@ func (s *MultiHeadStream) UnmarshalBinary(saved []byte) error {
 	if err != nil {
 		return fmt.Errorf("attention: %w", err)
 	}
+	conv, err := s.restoreConv(r)
+	if err != nil {
+		return fmt.Errorf("attention: %w", err)
+	}
 	first, width := s.firstKept(pos), s.cache.kvHeads*s.cache.headDim
 	n := pos - first
 	keys, values := tensor.NewSeq(s.batch, n, width), tensor.NewSeq(s.batch, n, width)
 	r.Floats[0].CopyTo(keys.Data)
 	r.Floats[1].CopyTo(values.Data)
 	s.Reset()
-	s.pos = pos
+	s.pos, s.conv = pos, conv
 	s.cache.keep(first, pos)
 	if n > 0 {
 		s.store = store{cache: &s.cache, keys: rowsOf(keys), values: rowsOf(values), first: first, n: n}
@@ -77,6 +90,22 @@ func (s *MultiHeadStream) UnmarshalBinary(saved []byte) error {
 		s.forget()
 	}
 	return nil
+}
+
+// restoreConv returns the stream of the convolution, if there is one, in its saved state.
+func (s *MultiHeadStream) restoreConv(r *state.Record) (seqmix.Stream, error) {
+	want := 0
+	if s.conv != nil {
+		want = 1
+	}
+	if len(r.Nested) != want {
+		return nil, fmt.Errorf("saved state of a %s with %d convolutions, want %d", multiHeadKind, len(r.Nested), want)
+	}
+	if s.conv == nil {
+		return nil, nil
+	}
+	conv := s.conv.Clone()
+	return conv, conv.UnmarshalBinary(r.Nested[0])
 }
 
 // checkSaved returns the number of positions of a saved state that fits s.
