@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/attention"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/ssm"
 )
@@ -168,8 +169,43 @@ func (c *config) limit(key string) (l ssm.Limit) {
 	return ssm.Limit{Min: ends.floatOr(0, "0"), Max: ends.floatOr(0, "1")}
 }
 
-// attend returns an attention layer among others of Mamba.
+// attend returns an attention layer among others of Mamba: the class MHA of
+// state-spaces/mamba.
 func (mc *mambaConfig) attend(src Source) (seqmix.Mixer, error) {
-	mc.attention.fail("num_heads", "describes attention layers, which are not supported")
-	return nil, mc.all.err()
+	c := mc.attention
+	in, dim, err := matrix(src, "in_proj.weight")
+	if err != nil {
+		return nil, err
+	}
+	_, out, err := matrix(src, "out_proj.weight")
+	if err != nil {
+		return nil, err
+	}
+	heads := c.int("num_heads")
+	switch {
+	case c.intOr(0, "mlp_dim") > 0:
+		c.fail("mlp_dim", "describes an MLP beside attention, which is not supported")
+	case !c.boolOr(false, "causal"):
+		c.fail("causal", "is not true, want attention that does not see later positions")
+	case heads < 1 || out%heads != 0:
+		c.fail("num_heads", "is %d, which does not divide the %d columns of out_proj.weight", heads, out)
+	}
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	cfg := attention.MultiHeadConfig{
+		Dim: dim, Heads: heads, HeadDim: out / heads, KVHeads: c.intOr(heads, "num_heads_kv"), Layout: attention.InProj,
+		QKVBias: contains(src, "in_proj.bias"), OutBias: contains(src, "out_proj.bias"), Scale: float32(c.floatOr(0, "softmax_scale")),
+	}
+	if (heads+2*cfg.KVHeads)*cfg.HeadDim != in {
+		c.fail("num_heads_kv", "is %d, but in_proj.weight has %d rows for %d heads of %d", cfg.KVHeads, in, heads, cfg.HeadDim)
+		return nil, c.err()
+	}
+	if e, ok := src.Lookup("conv1d.weight"); ok && len(e.shape) == 3 {
+		cfg.ConvTaps = e.shape[2]
+	}
+	if dim := c.intOr(0, "rotary_emb_dim"); dim > 0 {
+		cfg.RoPE = &attention.RoPEConfig{Dim: dim, Base: c.floatOr(0, "rotary_emb_base"), Interleaved: c.boolOr(false, "rotary_emb_interleaved")}
+	}
+	return attention.NewMultiHead(cfg)
 }

@@ -157,6 +157,14 @@ func madeModels(t testing.TB) map[string]made {
 			`{"d_model": 32, "n_layer": 2, "vocab_size": 53, "ssm_cfg": {"layer": "Mamba3", "A_floor": 0.01, "is_mimo": true}, "tie_embeddings": true}`,
 			mambaNames("embedding"),
 		},
+		"mamba2 with attention": {
+			makeModel(t, 1e-5, [][]seqmix.Mixer{{mamba2(ssm.Limit{}, 1e-5)}, {
+				heads(attention.MultiHeadConfig{Layout: attention.InProj, ConvTaps: 4, HeadDim: 10, RoPE: &attention.RoPEConfig{Dim: 6}}),
+			}}, true),
+			`{"d_model": 32, "n_layer": 2, "vocab_size": 53, "ssm_cfg": {"layer": "Mamba2", "ngroups": 2}, "attn_layer_idx": [1],
+			  "attn_cfg": {"causal": true, "d_conv": 4, "head_dim": 10, "num_heads": 4, "num_heads_kv": 2, "out_proj_bias": false, "qkv_proj_bias": false, "rotary_emb_dim": 6}}`,
+			mambaNames("embedding"),
+		},
 		"jamba": {
 			makeModel(t, 1e-6, [][]seqmix.Mixer{{mamba(ssm.WeightedNorm), swiglu(nn.GateUpDown)}, {heads(attention.MultiHeadConfig{}), swiglu(nn.GateUpDown)}}, false),
 			`{"model_type": "jamba", "num_hidden_layers": 2, "vocab_size": 53, "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-06, "attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 1}`,
@@ -293,7 +301,8 @@ func TestModelRename(t *testing.T) {
 
 // What is wrong is said once, with the name of the file and what it is about.
 func TestBadModels(t *testing.T) {
-	mamba, llama := madeModels(t)["falcon"], madeModels(t)["mistral"]
+	models := madeModels(t)
+	mamba, llama, mixed := models["falcon"], models["mistral"], models["mamba2 with attention"]
 	for _, c := range []struct {
 		name   string
 		model  made
@@ -330,7 +339,11 @@ func TestBadModels(t *testing.T) {
 		{"scaling without factor", llama, strings.Replace(llama.config, "null", `{"rope_type": "linear"}`, 1), []string{"linear", "factor"}},
 		{"scaling of a wrong type", llama, strings.Replace(llama.config, "null", `{"rope_type": "linear", "factor": "4"}`, 1), []string{"rope_scaling", "factor"}},
 		{"scaling is a number", llama, strings.Replace(llama.config, "null", `4`, 1), []string{"rope_scaling", "want an object"}},
-		{"experts", madeModels(t)["jamba"], "", []string{"layer 1", "experts", "unsupported"}},
+		{"experts", models["jamba"], "", []string{"layer 1", "experts", "unsupported"}},
+		{"attention without heads", mixed, strings.Replace(mixed.config, `"num_heads": 4, `, "", 1), []string{"attn_cfg.num_heads: is missing"}},
+		{"attention both ways", mixed, strings.Replace(mixed.config, `"causal": true`, `"causal": false`, 1), []string{"attn_cfg.causal"}},
+		{"attention with other heads", mixed, strings.Replace(mixed.config, `"num_heads_kv": 2`, `"num_heads_kv": 4`, 1), []string{"attn_cfg.num_heads_kv", "is 4", "80 rows"}},
+		{"an MLP beside attention", mixed, strings.Replace(mixed.config, `"causal"`, `"mlp_dim": 256, "causal"`, 1), []string{"attn_cfg.mlp_dim", "not supported"}},
 		{"window", llama, strings.Replace(llama.config, `"sliding_window": 3`, `"sliding_window": 0`, 1), []string{"sliding_window", "is 0"}},
 		{"width of heads", llama, strings.Replace(llama.config, `"head_dim": 6`, `"head_dim": 8`, 1), []string{"head_dim", "is 8", "24 rows"}},
 		{"norm", llama, strings.Replace(llama.config, "1e-05", "-1e-05", 1), []string{"rms_norm_eps", "-1e-05"}},
