@@ -33,7 +33,7 @@ type fit4 struct {
 	codes    [QuantBlock]byte // of the best scale so far
 	scale    uint16
 	err      float64 // the sum of its squared errors
-	num, den float64 // the scale with the least sum for these codes is num/den
+	improved float32 // the scale with the least sum for these codes
 }
 
 // block finds the scale and the codes of a block of up to 32 elements.
@@ -41,27 +41,29 @@ func (f *fit4) block(w []float32) (scale uint16) {
 	for i := range f.codes {
 		f.codes[i] = q4Zero
 	}
-	var largest float32
+	var top float32 // the element of the largest magnitude, or a NaN
+	var most uint32
 	for _, v := range w {
-		largest = max(largest, v, -v)
+		if bits := math.Float32bits(v) &^ (1 << 31); bits > most {
+			most, top = bits, v
+		}
 	}
-	if largest == 0 {
+	if top == 0 {
 		return 0
 	}
-	if !(largest <= math.MaxFloat32) { // NaN or infinite
+	if top-top != 0 { // NaN or infinite
 		clear(f.codes[:]) // not the code of 0, although NaN times it would do as well
 		return 0x7fc0
 	}
-	f.err = math.Inf(1)
-	if f.exact(w, largest) {
+	if f.exact(w, top) {
 		return f.scale
 	}
-	f.try(w, largest/Q4Codes[0], math.MaxFloat32)
-	f.try(w, -largest/Q4Codes[0], math.MaxFloat32)
-	f.try(w, largest/Q4Codes[15], math.MaxFloat32)
-	f.try(w, -largest/Q4Codes[15], math.MaxFloat32)
+	f.err = math.Inf(1)
+	bound := q4Bound * max(top, -top)
+	f.try(w, top/Q4Codes[0], bound)
+	f.try(w, top/Q4Codes[15], bound)
 	for range 2 {
-		if f.den == 0 || !f.try(w, float32(f.num/f.den), q4Bound*largest) {
+		if math.IsInf(f.err, 1) || !f.try(w, f.improved, bound) {
 			break
 		}
 	}
@@ -69,67 +71,89 @@ func (f *fit4) block(w []float32) (scale uint16) {
 }
 
 // exact looks for a scale of which all elements are multiples.
-func (f *fit4) exact(w []float32, largest float32) bool {
+func (f *fit4) exact(w []float32, top float32) bool {
 	for _, c := range Q4Codes {
 		if c == 0 {
 			continue
 		}
-		for _, s := range [2]float32{largest / c, -largest / c} {
-			if math.Float32bits(s)&0xffff == 0 && s != 0 && f.try(w, s, math.MaxFloat32) && f.err == 0 {
-				return true
-			}
+		if s := top / c; math.Float32bits(s)&0xffff == 0 && f.multiples(w, s) {
+			f.scale = uint16(math.Float32bits(s) >> 16)
+			return true
 		}
 	}
-	f.err = math.Inf(1)
 	return false
 }
+
+// multiples reports whether all elements of w are codes times s, and finds the codes.
+func (f *fit4) multiples(w []float32, s float32) bool {
+	if !normalScale(s) {
+		return false
+	}
+	var codes [QuantBlock]byte
+	for i, v := range w {
+		codes[i] = nearest4(v / s)
+		if Q4Codes[codes[i]]*s != v {
+			return false
+		}
+	}
+	copy(f.codes[:len(w)], codes[:])
+	return true
+}
+
+// normalScale reports whether s is neither subnormal nor 0, so that its inverse is
+// finite. Blocks of weights that are too small for that become zeros.
+func normalScale(s float32) bool { return max(s, -s) >= 0x1p-126 }
 
 // try rounds w with a scale, and keeps the result if it is better than what there was
 // and no element is off by more than bound.
 func (f *fit4) try(w []float32, s float32, bound float32) bool {
 	scale := roundScale(s)
 	s = widenScale(scale)
-	if s == 0 || s-s != 0 {
+	if !normalScale(s) {
 		return false
 	}
-	inverse := 1 / float64(s) // of a subnormal s it is no float32
+	inverse := 1 / s
 	var codes [QuantBlock]byte
-	var sum, num, den float64
+	var sum, num, den, most float32 // in units of s
 	for i, v := range w {
-		code := nearest4(float64(v) * inverse)
-		c := Q4Codes[code]
-		diff := v - c*s
-		if diff > bound || -diff > bound {
-			return false
-		}
+		x := v * inverse
+		code := nearest4(x)
 		codes[i] = code
-		sum += float64(diff) * float64(diff)
-		num += float64(v) * float64(c)
-		den += float64(c) * float64(c)
+		c := Q4Codes[code]
+		d := x - c
+		d *= d
+		sum += d
+		if d > most {
+			most = d
+		}
+		num += x * c
+		den += c * c
 	}
-	if !(sum < f.err) {
+	err := float64(sum) * float64(s) * float64(s)
+	bound *= inverse
+	if !(err < f.err) || most > bound*bound {
 		return false
 	}
 	copy(f.codes[:len(w)], codes[:])
-	f.scale, f.err, f.num, f.den = scale, sum, num, den
+	f.scale, f.err, f.improved = scale, err, s*(num/den)
 	return true
 }
 
 // roundScale rounds a scale to bfloat16, towards 0 where its products with the codes
 // would overflow.
 func roundScale(s float32) uint16 {
-	var b [1]uint16
-	Float32ToBF16(b[:], []float32{s})
-	if v := widenScale(b[0]) * Q4Codes[0]; v-v != 0 {
-		return uint16(math.Float32bits(s) >> 16)
+	b := math.Float32bits(s)
+	rounded := uint16((b + 0x7fff + b>>16&1) >> 16)
+	if v := widenScale(rounded) * Q4Codes[0]; v-v != 0 {
+		return uint16(b >> 16)
 	}
-	return b[0]
+	return rounded
 }
 
 // nearest4 returns the code nearest to x. All borders between neighbours are halves of
 // integers, or integers.
-func nearest4(x float64) byte {
-	return nearestTable[int32(min(max(x, -127), 127)*2+256)]
+func nearest4(x float32) byte {
+	return nearestTable[min(max(int32(2*x+256), 0), 511)]
 }
 
 // nearestTable has the codes of the intervals from i/2-128 to (i+1)/2-128.
