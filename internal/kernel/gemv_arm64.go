@@ -20,7 +20,13 @@ func gemvQ8(c, a []float32, b []byte, add bool) {
 	}
 }
 
-func gemvQ4(c, a []float32, b []byte, add bool) { gemvQ4Generic(c, a, b, add) }
+func gemvQ4(c, a []float32, b []byte, add bool) {
+	if cpu.NEON {
+		gemvQ4NEON(len(a), &a[0], &b[0], &c[0], add)
+	} else {
+		gemvQ4Generic(c, a, b, add)
+	}
+}
 
 func widenBF16(dst []float32, b []uint16, k int) {
 	switch {
@@ -42,4 +48,12 @@ func widenQ8(dst []float32, b []byte, k int) {
 	}
 }
 
-func widenQ4(dst []float32, b []byte, k int) { widenQ4Generic(dst, b, k) }
+func widenQ4(dst []float32, b []byte, k int) {
+	switch {
+	case k == 0:
+	case cpu.NEON:
+		widenQ4NEON(k, &dst[0], &b[0])
+	default:
+		widenQ4Generic(dst, b, k)
+	}
+}

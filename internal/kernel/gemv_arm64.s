@@ -200,6 +200,809 @@ store:
 	FSTPQ (F6, F7), 96(R1)
 	RET
 
+// func gemvQ4NEON(k int, a *float32, b *byte, c *float32, add bool)
+TEXT ·gemvQ4NEON(SB), NOSPLIT, $0-33
+	MOVD k+0(FP), R0
+	MOVD a+8(FP), R1
+	MOVD b+16(FP), R2
+	VMOVI $0, V0.B16
+	VMOVI $0, V1.B16
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	VMOVI $0, V4.B16
+	VMOVI $0, V5.B16
+	VMOVI $0, V6.B16
+	VMOVI $0, V7.B16
+	MOVD $consts<>(SB), R3
+	FMOVQ 16(R3), F8
+	FMOVQ 32(R3), F9
+	FMOVQ 48(R3), F10
+	FMOVQ 0(R3), F11
+	VMOVI $0, V12.B16
+block:
+	PRFM 8704(R2), PLDL1KEEP
+	FMOVQ 512(R2), F13
+	VZIP1 V13.H8, V12.H8, V14.H8
+	VZIP2 V13.H8, V12.H8, V13.H8
+	FMOVQ 528(R2), F15
+	VZIP1 V15.H8, V12.H8, V16.H8
+	VZIP2 V15.H8, V12.H8, V15.H8
+	FMOVQ 544(R2), F17
+	VZIP1 V17.H8, V12.H8, V18.H8
+	VZIP2 V17.H8, V12.H8, V17.H8
+	FMOVQ 560(R2), F19
+	VZIP1 V19.H8, V12.H8, V20.H8
+	VZIP2 V19.H8, V12.H8, V19.H8
+	MOVD R2, R3
+	MOVD R2, R4
+	ADD $512, R4
+octet:
+	CMP $8, R0
+	BLT tail
+	FMOVQ.P 16(R1), F21
+	FMOVQ.P 16(R1), F22
+	PRFM 8192(R3), PLDL1KEEP
+	PRFM 8256(R3), PLDL1KEEP
+	FMOVQ 0(R3), F23
+	VAND V10.B16, V23.B16, V24.B16
+	VTBL V24.B16, [V8.B16], V25.B16
+	VTBL V24.B16, [V9.B16], V24.B16
+	VZIP1 V24.B16, V25.B16, V26.B16
+	VZIP2 V24.B16, V25.B16, V24.B16
+	VSHL $16, V26.S4, V25.S4
+	WORD $0x6e2edf39 // fmul v25.4s, v25.4s, v14.4s
+	WORD $0x4f951320 // fmla v0.4s, v25.4s, v21.s[0]
+	VAND V11.B16, V26.B16, V25.B16
+	WORD $0x6e2edf39 // fmul v25.4s, v25.4s, v14.4s
+	WORD $0x4fb51320 // fmla v0.4s, v25.4s, v21.s[1]
+	VSHL $16, V24.S4, V25.S4
+	WORD $0x6e2edf39 // fmul v25.4s, v25.4s, v14.4s
+	WORD $0x4f951b20 // fmla v0.4s, v25.4s, v21.s[2]
+	VAND V11.B16, V24.B16, V24.B16
+	WORD $0x6e2edf18 // fmul v24.4s, v24.4s, v14.4s
+	WORD $0x4fb51b00 // fmla v0.4s, v24.4s, v21.s[3]
+	VUSHR $4, V23.B16, V23.B16
+	VTBL V23.B16, [V8.B16], V24.B16
+	VTBL V23.B16, [V9.B16], V23.B16
+	VZIP1 V23.B16, V24.B16, V25.B16
+	VZIP2 V23.B16, V24.B16, V23.B16
+	VSHL $16, V25.S4, V24.S4
+	WORD $0x6e2edf18 // fmul v24.4s, v24.4s, v14.4s
+	WORD $0x4f961300 // fmla v0.4s, v24.4s, v22.s[0]
+	VAND V11.B16, V25.B16, V24.B16
+	WORD $0x6e2edf18 // fmul v24.4s, v24.4s, v14.4s
+	WORD $0x4fb61300 // fmla v0.4s, v24.4s, v22.s[1]
+	VSHL $16, V23.S4, V24.S4
+	WORD $0x6e2edf18 // fmul v24.4s, v24.4s, v14.4s
+	WORD $0x4f961b00 // fmla v0.4s, v24.4s, v22.s[2]
+	VAND V11.B16, V23.B16, V23.B16
+	WORD $0x6e2edef7 // fmul v23.4s, v23.4s, v14.4s
+	WORD $0x4fb61ae0 // fmla v0.4s, v23.4s, v22.s[3]
+	FMOVQ 16(R3), F23
+	VAND V10.B16, V23.B16, V24.B16
+	VTBL V24.B16, [V8.B16], V25.B16
+	VTBL V24.B16, [V9.B16], V24.B16
+	VZIP1 V24.B16, V25.B16, V26.B16
+	VZIP2 V24.B16, V25.B16, V24.B16
+	VSHL $16, V26.S4, V25.S4
+	WORD $0x6e2ddf39 // fmul v25.4s, v25.4s, v13.4s
+	WORD $0x4f951321 // fmla v1.4s, v25.4s, v21.s[0]
+	VAND V11.B16, V26.B16, V25.B16
+	WORD $0x6e2ddf39 // fmul v25.4s, v25.4s, v13.4s
+	WORD $0x4fb51321 // fmla v1.4s, v25.4s, v21.s[1]
+	VSHL $16, V24.S4, V25.S4
+	WORD $0x6e2ddf39 // fmul v25.4s, v25.4s, v13.4s
+	WORD $0x4f951b21 // fmla v1.4s, v25.4s, v21.s[2]
+	VAND V11.B16, V24.B16, V24.B16
+	WORD $0x6e2ddf18 // fmul v24.4s, v24.4s, v13.4s
+	WORD $0x4fb51b01 // fmla v1.4s, v24.4s, v21.s[3]
+	VUSHR $4, V23.B16, V23.B16
+	VTBL V23.B16, [V8.B16], V24.B16
+	VTBL V23.B16, [V9.B16], V23.B16
+	VZIP1 V23.B16, V24.B16, V25.B16
+	VZIP2 V23.B16, V24.B16, V23.B16
+	VSHL $16, V25.S4, V24.S4
+	WORD $0x6e2ddf18 // fmul v24.4s, v24.4s, v13.4s
+	WORD $0x4f961301 // fmla v1.4s, v24.4s, v22.s[0]
+	VAND V11.B16, V25.B16, V24.B16
+	WORD $0x6e2ddf18 // fmul v24.4s, v24.4s, v13.4s
+	WORD $0x4fb61301 // fmla v1.4s, v24.4s, v22.s[1]
+	VSHL $16, V23.S4, V24.S4
+	WORD $0x6e2ddf18 // fmul v24.4s, v24.4s, v13.4s
+	WORD $0x4f961b01 // fmla v1.4s, v24.4s, v22.s[2]
+	VAND V11.B16, V23.B16, V23.B16
+	WORD $0x6e2ddef7 // fmul v23.4s, v23.4s, v13.4s
+	WORD $0x4fb61ae1 // fmla v1.4s, v23.4s, v22.s[3]
+	FMOVQ 32(R3), F23
+	VAND V10.B16, V23.B16, V24.B16
+	VTBL V24.B16, [V8.B16], V25.B16
+	VTBL V24.B16, [V9.B16], V24.B16
+	VZIP1 V24.B16, V25.B16, V26.B16
+	VZIP2 V24.B16, V25.B16, V24.B16
+	VSHL $16, V26.S4, V25.S4
+	WORD $0x6e30df39 // fmul v25.4s, v25.4s, v16.4s
+	WORD $0x4f951322 // fmla v2.4s, v25.4s, v21.s[0]
+	VAND V11.B16, V26.B16, V25.B16
+	WORD $0x6e30df39 // fmul v25.4s, v25.4s, v16.4s
+	WORD $0x4fb51322 // fmla v2.4s, v25.4s, v21.s[1]
+	VSHL $16, V24.S4, V25.S4
+	WORD $0x6e30df39 // fmul v25.4s, v25.4s, v16.4s
+	WORD $0x4f951b22 // fmla v2.4s, v25.4s, v21.s[2]
+	VAND V11.B16, V24.B16, V24.B16
+	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
+	WORD $0x4fb51b02 // fmla v2.4s, v24.4s, v21.s[3]
+	VUSHR $4, V23.B16, V23.B16
+	VTBL V23.B16, [V8.B16], V24.B16
+	VTBL V23.B16, [V9.B16], V23.B16
+	VZIP1 V23.B16, V24.B16, V25.B16
+	VZIP2 V23.B16, V24.B16, V23.B16
+	VSHL $16, V25.S4, V24.S4
+	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
+	WORD $0x4f961302 // fmla v2.4s, v24.4s, v22.s[0]
+	VAND V11.B16, V25.B16, V24.B16
+	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
+	WORD $0x4fb61302 // fmla v2.4s, v24.4s, v22.s[1]
+	VSHL $16, V23.S4, V24.S4
+	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
+	WORD $0x4f961b02 // fmla v2.4s, v24.4s, v22.s[2]
+	VAND V11.B16, V23.B16, V23.B16
+	WORD $0x6e30def7 // fmul v23.4s, v23.4s, v16.4s
+	WORD $0x4fb61ae2 // fmla v2.4s, v23.4s, v22.s[3]
+	FMOVQ 48(R3), F23
+	VAND V10.B16, V23.B16, V24.B16
+	VTBL V24.B16, [V8.B16], V25.B16
+	VTBL V24.B16, [V9.B16], V24.B16
+	VZIP1 V24.B16, V25.B16, V26.B16
+	VZIP2 V24.B16, V25.B16, V24.B16
+	VSHL $16, V26.S4, V25.S4
+	WORD $0x6e2fdf39 // fmul v25.4s, v25.4s, v15.4s
+	WORD $0x4f951323 // fmla v3.4s, v25.4s, v21.s[0]
+	VAND V11.B16, V26.B16, V25.B16
+	WORD $0x6e2fdf39 // fmul v25.4s, v25.4s, v15.4s
+	WORD $0x4fb51323 // fmla v3.4s, v25.4s, v21.s[1]
+	VSHL $16, V24.S4, V25.S4
+	WORD $0x6e2fdf39 // fmul v25.4s, v25.4s, v15.4s
+	WORD $0x4f951b23 // fmla v3.4s, v25.4s, v21.s[2]
+	VAND V11.B16, V24.B16, V24.B16
+	WORD $0x6e2fdf18 // fmul v24.4s, v24.4s, v15.4s
+	WORD $0x4fb51b03 // fmla v3.4s, v24.4s, v21.s[3]
+	VUSHR $4, V23.B16, V23.B16
+	VTBL V23.B16, [V8.B16], V24.B16
+	VTBL V23.B16, [V9.B16], V23.B16
+	VZIP1 V23.B16, V24.B16, V25.B16
+	VZIP2 V23.B16, V24.B16, V23.B16
+	VSHL $16, V25.S4, V24.S4
+	WORD $0x6e2fdf18 // fmul v24.4s, v24.4s, v15.4s
+	WORD $0x4f961303 // fmla v3.4s, v24.4s, v22.s[0]
+	VAND V11.B16, V25.B16, V24.B16
+	WORD $0x6e2fdf18 // fmul v24.4s, v24.4s, v15.4s
+	WORD $0x4fb61303 // fmla v3.4s, v24.4s, v22.s[1]
+	VSHL $16, V23.S4, V24.S4
+	WORD $0x6e2fdf18 // fmul v24.4s, v24.4s, v15.4s
+	WORD $0x4f961b03 // fmla v3.4s, v24.4s, v22.s[2]
+	VAND V11.B16, V23.B16, V23.B16
+	WORD $0x6e2fdef7 // fmul v23.4s, v23.4s, v15.4s
+	WORD $0x4fb61ae3 // fmla v3.4s, v23.4s, v22.s[3]
+	FMOVQ 64(R3), F23
+	VAND V10.B16, V23.B16, V24.B16
+	VTBL V24.B16, [V8.B16], V25.B16
+	VTBL V24.B16, [V9.B16], V24.B16
+	VZIP1 V24.B16, V25.B16, V26.B16
+	VZIP2 V24.B16, V25.B16, V24.B16
+	VSHL $16, V26.S4, V25.S4
+	WORD $0x6e32df39 // fmul v25.4s, v25.4s, v18.4s
+	WORD $0x4f951324 // fmla v4.4s, v25.4s, v21.s[0]
+	VAND V11.B16, V26.B16, V25.B16
+	WORD $0x6e32df39 // fmul v25.4s, v25.4s, v18.4s
+	WORD $0x4fb51324 // fmla v4.4s, v25.4s, v21.s[1]
+	VSHL $16, V24.S4, V25.S4
+	WORD $0x6e32df39 // fmul v25.4s, v25.4s, v18.4s
+	WORD $0x4f951b24 // fmla v4.4s, v25.4s, v21.s[2]
+	VAND V11.B16, V24.B16, V24.B16
+	WORD $0x6e32df18 // fmul v24.4s, v24.4s, v18.4s
+	WORD $0x4fb51b04 // fmla v4.4s, v24.4s, v21.s[3]
+	VUSHR $4, V23.B16, V23.B16
+	VTBL V23.B16, [V8.B16], V24.B16
+	VTBL V23.B16, [V9.B16], V23.B16
+	VZIP1 V23.B16, V24.B16, V25.B16
+	VZIP2 V23.B16, V24.B16, V23.B16
+	VSHL $16, V25.S4, V24.S4
+	WORD $0x6e32df18 // fmul v24.4s, v24.4s, v18.4s
+	WORD $0x4f961304 // fmla v4.4s, v24.4s, v22.s[0]
+	VAND V11.B16, V25.B16, V24.B16
+	WORD $0x6e32df18 // fmul v24.4s, v24.4s, v18.4s
+	WORD $0x4fb61304 // fmla v4.4s, v24.4s, v22.s[1]
+	VSHL $16, V23.S4, V24.S4
+	WORD $0x6e32df18 // fmul v24.4s, v24.4s, v18.4s
+	WORD $0x4f961b04 // fmla v4.4s, v24.4s, v22.s[2]
+	VAND V11.B16, V23.B16, V23.B16
+	WORD $0x6e32def7 // fmul v23.4s, v23.4s, v18.4s
+	WORD $0x4fb61ae4 // fmla v4.4s, v23.4s, v22.s[3]
+	FMOVQ 80(R3), F23
+	VAND V10.B16, V23.B16, V24.B16
+	VTBL V24.B16, [V8.B16], V25.B16
+	VTBL V24.B16, [V9.B16], V24.B16
+	VZIP1 V24.B16, V25.B16, V26.B16
+	VZIP2 V24.B16, V25.B16, V24.B16
+	VSHL $16, V26.S4, V25.S4
+	WORD $0x6e31df39 // fmul v25.4s, v25.4s, v17.4s
+	WORD $0x4f951325 // fmla v5.4s, v25.4s, v21.s[0]
+	VAND V11.B16, V26.B16, V25.B16
+	WORD $0x6e31df39 // fmul v25.4s, v25.4s, v17.4s
+	WORD $0x4fb51325 // fmla v5.4s, v25.4s, v21.s[1]
+	VSHL $16, V24.S4, V25.S4
+	WORD $0x6e31df39 // fmul v25.4s, v25.4s, v17.4s
+	WORD $0x4f951b25 // fmla v5.4s, v25.4s, v21.s[2]
+	VAND V11.B16, V24.B16, V24.B16
+	WORD $0x6e31df18 // fmul v24.4s, v24.4s, v17.4s
+	WORD $0x4fb51b05 // fmla v5.4s, v24.4s, v21.s[3]
+	VUSHR $4, V23.B16, V23.B16
+	VTBL V23.B16, [V8.B16], V24.B16
+	VTBL V23.B16, [V9.B16], V23.B16
+	VZIP1 V23.B16, V24.B16, V25.B16
+	VZIP2 V23.B16, V24.B16, V23.B16
+	VSHL $16, V25.S4, V24.S4
+	WORD $0x6e31df18 // fmul v24.4s, v24.4s, v17.4s
+	WORD $0x4f961305 // fmla v5.4s, v24.4s, v22.s[0]
+	VAND V11.B16, V25.B16, V24.B16
+	WORD $0x6e31df18 // fmul v24.4s, v24.4s, v17.4s
+	WORD $0x4fb61305 // fmla v5.4s, v24.4s, v22.s[1]
+	VSHL $16, V23.S4, V24.S4
+	WORD $0x6e31df18 // fmul v24.4s, v24.4s, v17.4s
+	WORD $0x4f961b05 // fmla v5.4s, v24.4s, v22.s[2]
+	VAND V11.B16, V23.B16, V23.B16
+	WORD $0x6e31def7 // fmul v23.4s, v23.4s, v17.4s
+	WORD $0x4fb61ae5 // fmla v5.4s, v23.4s, v22.s[3]
+	FMOVQ 96(R3), F23
+	VAND V10.B16, V23.B16, V24.B16
+	VTBL V24.B16, [V8.B16], V25.B16
+	VTBL V24.B16, [V9.B16], V24.B16
+	VZIP1 V24.B16, V25.B16, V26.B16
+	VZIP2 V24.B16, V25.B16, V24.B16
+	VSHL $16, V26.S4, V25.S4
+	WORD $0x6e34df39 // fmul v25.4s, v25.4s, v20.4s
+	WORD $0x4f951326 // fmla v6.4s, v25.4s, v21.s[0]
+	VAND V11.B16, V26.B16, V25.B16
+	WORD $0x6e34df39 // fmul v25.4s, v25.4s, v20.4s
+	WORD $0x4fb51326 // fmla v6.4s, v25.4s, v21.s[1]
+	VSHL $16, V24.S4, V25.S4
+	WORD $0x6e34df39 // fmul v25.4s, v25.4s, v20.4s
+	WORD $0x4f951b26 // fmla v6.4s, v25.4s, v21.s[2]
+	VAND V11.B16, V24.B16, V24.B16
+	WORD $0x6e34df18 // fmul v24.4s, v24.4s, v20.4s
+	WORD $0x4fb51b06 // fmla v6.4s, v24.4s, v21.s[3]
+	VUSHR $4, V23.B16, V23.B16
+	VTBL V23.B16, [V8.B16], V24.B16
+	VTBL V23.B16, [V9.B16], V23.B16
+	VZIP1 V23.B16, V24.B16, V25.B16
+	VZIP2 V23.B16, V24.B16, V23.B16
+	VSHL $16, V25.S4, V24.S4
+	WORD $0x6e34df18 // fmul v24.4s, v24.4s, v20.4s
+	WORD $0x4f961306 // fmla v6.4s, v24.4s, v22.s[0]
+	VAND V11.B16, V25.B16, V24.B16
+	WORD $0x6e34df18 // fmul v24.4s, v24.4s, v20.4s
+	WORD $0x4fb61306 // fmla v6.4s, v24.4s, v22.s[1]
+	VSHL $16, V23.S4, V24.S4
+	WORD $0x6e34df18 // fmul v24.4s, v24.4s, v20.4s
+	WORD $0x4f961b06 // fmla v6.4s, v24.4s, v22.s[2]
+	VAND V11.B16, V23.B16, V23.B16
+	WORD $0x6e34def7 // fmul v23.4s, v23.4s, v20.4s
+	WORD $0x4fb61ae6 // fmla v6.4s, v23.4s, v22.s[3]
+	FMOVQ 112(R3), F23
+	VAND V10.B16, V23.B16, V24.B16
+	VTBL V24.B16, [V8.B16], V25.B16
+	VTBL V24.B16, [V9.B16], V24.B16
+	VZIP1 V24.B16, V25.B16, V26.B16
+	VZIP2 V24.B16, V25.B16, V24.B16
+	VSHL $16, V26.S4, V25.S4
+	WORD $0x6e33df39 // fmul v25.4s, v25.4s, v19.4s
+	WORD $0x4f951327 // fmla v7.4s, v25.4s, v21.s[0]
+	VAND V11.B16, V26.B16, V25.B16
+	WORD $0x6e33df39 // fmul v25.4s, v25.4s, v19.4s
+	WORD $0x4fb51327 // fmla v7.4s, v25.4s, v21.s[1]
+	VSHL $16, V24.S4, V25.S4
+	WORD $0x6e33df39 // fmul v25.4s, v25.4s, v19.4s
+	WORD $0x4f951b27 // fmla v7.4s, v25.4s, v21.s[2]
+	VAND V11.B16, V24.B16, V24.B16
+	WORD $0x6e33df18 // fmul v24.4s, v24.4s, v19.4s
+	WORD $0x4fb51b07 // fmla v7.4s, v24.4s, v21.s[3]
+	VUSHR $4, V23.B16, V21.B16
+	VTBL V21.B16, [V8.B16], V23.B16
+	VTBL V21.B16, [V9.B16], V21.B16
+	VZIP1 V21.B16, V23.B16, V24.B16
+	VZIP2 V21.B16, V23.B16, V21.B16
+	VSHL $16, V24.S4, V23.S4
+	WORD $0x6e33def7 // fmul v23.4s, v23.4s, v19.4s
+	WORD $0x4f9612e7 // fmla v7.4s, v23.4s, v22.s[0]
+	VAND V11.B16, V24.B16, V23.B16
+	WORD $0x6e33def7 // fmul v23.4s, v23.4s, v19.4s
+	WORD $0x4fb612e7 // fmla v7.4s, v23.4s, v22.s[1]
+	VSHL $16, V21.S4, V23.S4
+	WORD $0x6e33def7 // fmul v23.4s, v23.4s, v19.4s
+	WORD $0x4f961ae7 // fmla v7.4s, v23.4s, v22.s[2]
+	VAND V11.B16, V21.B16, V21.B16
+	WORD $0x6e33deb5 // fmul v21.4s, v21.4s, v19.4s
+	WORD $0x4fb61aa7 // fmla v7.4s, v21.4s, v22.s[3]
+	ADD $128, R3
+	SUB $8, R0
+	CMP R4, R3
+	BNE octet
+	ADD $576, R2
+	CBNZ R0, block
+	B done
+tail:
+	CBZ R0, done
+	FMOVQ 0(R3), F12
+	VAND V10.B16, V12.B16, V21.B16
+	VTBL V21.B16, [V8.B16], V22.B16
+	VTBL V21.B16, [V9.B16], V21.B16
+	VZIP1 V21.B16, V22.B16, V23.B16
+	VZIP2 V21.B16, V22.B16, V21.B16
+	VSHL $16, V23.S4, V22.S4
+	WORD $0x6e2eded6 // fmul v22.4s, v22.4s, v14.4s
+	FMOVS 0(R1), F24
+	WORD $0x4f9812c0 // fmla v0.4s, v22.4s, v24.s[0]
+	CMP $1, R0
+	BEQ next0
+	VAND V11.B16, V23.B16, V22.B16
+	WORD $0x6e2eded6 // fmul v22.4s, v22.4s, v14.4s
+	FMOVS 4(R1), F23
+	WORD $0x4f9712c0 // fmla v0.4s, v22.4s, v23.s[0]
+	CMP $2, R0
+	BEQ next0
+	VSHL $16, V21.S4, V22.S4
+	WORD $0x6e2eded6 // fmul v22.4s, v22.4s, v14.4s
+	FMOVS 8(R1), F23
+	WORD $0x4f9712c0 // fmla v0.4s, v22.4s, v23.s[0]
+	CMP $3, R0
+	BEQ next0
+	VAND V11.B16, V21.B16, V21.B16
+	WORD $0x6e2edeb5 // fmul v21.4s, v21.4s, v14.4s
+	FMOVS 12(R1), F22
+	WORD $0x4f9612a0 // fmla v0.4s, v21.4s, v22.s[0]
+	CMP $4, R0
+	BEQ next0
+	VUSHR $4, V12.B16, V12.B16
+	VTBL V12.B16, [V8.B16], V21.B16
+	VTBL V12.B16, [V9.B16], V12.B16
+	VZIP1 V12.B16, V21.B16, V22.B16
+	VZIP2 V12.B16, V21.B16, V12.B16
+	VSHL $16, V22.S4, V21.S4
+	WORD $0x6e2edeb5 // fmul v21.4s, v21.4s, v14.4s
+	FMOVS 16(R1), F23
+	WORD $0x4f9712a0 // fmla v0.4s, v21.4s, v23.s[0]
+	CMP $5, R0
+	BEQ next0
+	VAND V11.B16, V22.B16, V21.B16
+	WORD $0x6e2edeb5 // fmul v21.4s, v21.4s, v14.4s
+	FMOVS 20(R1), F22
+	WORD $0x4f9612a0 // fmla v0.4s, v21.4s, v22.s[0]
+	CMP $6, R0
+	BEQ next0
+	VSHL $16, V12.S4, V21.S4
+	WORD $0x6e2edeb5 // fmul v21.4s, v21.4s, v14.4s
+	FMOVS 24(R1), F22
+	WORD $0x4f9612a0 // fmla v0.4s, v21.4s, v22.s[0]
+	CMP $7, R0
+	BEQ next0
+	VAND V11.B16, V12.B16, V12.B16
+	WORD $0x6e2edd8c // fmul v12.4s, v12.4s, v14.4s
+next0:
+	FMOVQ 16(R3), F12
+	VAND V10.B16, V12.B16, V14.B16
+	VTBL V14.B16, [V8.B16], V21.B16
+	VTBL V14.B16, [V9.B16], V14.B16
+	VZIP1 V14.B16, V21.B16, V22.B16
+	VZIP2 V14.B16, V21.B16, V14.B16
+	VSHL $16, V22.S4, V21.S4
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	FMOVS 0(R1), F23
+	WORD $0x4f9712a1 // fmla v1.4s, v21.4s, v23.s[0]
+	CMP $1, R0
+	BEQ next1
+	VAND V11.B16, V22.B16, V21.B16
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	FMOVS 4(R1), F22
+	WORD $0x4f9612a1 // fmla v1.4s, v21.4s, v22.s[0]
+	CMP $2, R0
+	BEQ next1
+	VSHL $16, V14.S4, V21.S4
+	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
+	FMOVS 8(R1), F22
+	WORD $0x4f9612a1 // fmla v1.4s, v21.4s, v22.s[0]
+	CMP $3, R0
+	BEQ next1
+	VAND V11.B16, V14.B16, V14.B16
+	WORD $0x6e2dddce // fmul v14.4s, v14.4s, v13.4s
+	FMOVS 12(R1), F21
+	WORD $0x4f9511c1 // fmla v1.4s, v14.4s, v21.s[0]
+	CMP $4, R0
+	BEQ next1
+	VUSHR $4, V12.B16, V12.B16
+	VTBL V12.B16, [V8.B16], V14.B16
+	VTBL V12.B16, [V9.B16], V12.B16
+	VZIP1 V12.B16, V14.B16, V21.B16
+	VZIP2 V12.B16, V14.B16, V12.B16
+	VSHL $16, V21.S4, V14.S4
+	WORD $0x6e2dddce // fmul v14.4s, v14.4s, v13.4s
+	FMOVS 16(R1), F22
+	WORD $0x4f9611c1 // fmla v1.4s, v14.4s, v22.s[0]
+	CMP $5, R0
+	BEQ next1
+	VAND V11.B16, V21.B16, V14.B16
+	WORD $0x6e2dddce // fmul v14.4s, v14.4s, v13.4s
+	FMOVS 20(R1), F21
+	WORD $0x4f9511c1 // fmla v1.4s, v14.4s, v21.s[0]
+	CMP $6, R0
+	BEQ next1
+	VSHL $16, V12.S4, V14.S4
+	WORD $0x6e2dddce // fmul v14.4s, v14.4s, v13.4s
+	FMOVS 24(R1), F21
+	WORD $0x4f9511c1 // fmla v1.4s, v14.4s, v21.s[0]
+	CMP $7, R0
+	BEQ next1
+	VAND V11.B16, V12.B16, V12.B16
+	WORD $0x6e2ddd8c // fmul v12.4s, v12.4s, v13.4s
+next1:
+	FMOVQ 32(R3), F12
+	VAND V10.B16, V12.B16, V13.B16
+	VTBL V13.B16, [V8.B16], V14.B16
+	VTBL V13.B16, [V9.B16], V13.B16
+	VZIP1 V13.B16, V14.B16, V21.B16
+	VZIP2 V13.B16, V14.B16, V13.B16
+	VSHL $16, V21.S4, V14.S4
+	WORD $0x6e30ddce // fmul v14.4s, v14.4s, v16.4s
+	FMOVS 0(R1), F22
+	WORD $0x4f9611c2 // fmla v2.4s, v14.4s, v22.s[0]
+	CMP $1, R0
+	BEQ next2
+	VAND V11.B16, V21.B16, V14.B16
+	WORD $0x6e30ddce // fmul v14.4s, v14.4s, v16.4s
+	FMOVS 4(R1), F21
+	WORD $0x4f9511c2 // fmla v2.4s, v14.4s, v21.s[0]
+	CMP $2, R0
+	BEQ next2
+	VSHL $16, V13.S4, V14.S4
+	WORD $0x6e30ddce // fmul v14.4s, v14.4s, v16.4s
+	FMOVS 8(R1), F21
+	WORD $0x4f9511c2 // fmla v2.4s, v14.4s, v21.s[0]
+	CMP $3, R0
+	BEQ next2
+	VAND V11.B16, V13.B16, V13.B16
+	WORD $0x6e30ddad // fmul v13.4s, v13.4s, v16.4s
+	FMOVS 12(R1), F14
+	WORD $0x4f8e11a2 // fmla v2.4s, v13.4s, v14.s[0]
+	CMP $4, R0
+	BEQ next2
+	VUSHR $4, V12.B16, V12.B16
+	VTBL V12.B16, [V8.B16], V13.B16
+	VTBL V12.B16, [V9.B16], V12.B16
+	VZIP1 V12.B16, V13.B16, V14.B16
+	VZIP2 V12.B16, V13.B16, V12.B16
+	VSHL $16, V14.S4, V13.S4
+	WORD $0x6e30ddad // fmul v13.4s, v13.4s, v16.4s
+	FMOVS 16(R1), F21
+	WORD $0x4f9511a2 // fmla v2.4s, v13.4s, v21.s[0]
+	CMP $5, R0
+	BEQ next2
+	VAND V11.B16, V14.B16, V13.B16
+	WORD $0x6e30ddad // fmul v13.4s, v13.4s, v16.4s
+	FMOVS 20(R1), F14
+	WORD $0x4f8e11a2 // fmla v2.4s, v13.4s, v14.s[0]
+	CMP $6, R0
+	BEQ next2
+	VSHL $16, V12.S4, V13.S4
+	WORD $0x6e30ddad // fmul v13.4s, v13.4s, v16.4s
+	FMOVS 24(R1), F14
+	WORD $0x4f8e11a2 // fmla v2.4s, v13.4s, v14.s[0]
+	CMP $7, R0
+	BEQ next2
+	VAND V11.B16, V12.B16, V12.B16
+	WORD $0x6e30dd8c // fmul v12.4s, v12.4s, v16.4s
+next2:
+	FMOVQ 48(R3), F12
+	VAND V10.B16, V12.B16, V13.B16
+	VTBL V13.B16, [V8.B16], V14.B16
+	VTBL V13.B16, [V9.B16], V13.B16
+	VZIP1 V13.B16, V14.B16, V16.B16
+	VZIP2 V13.B16, V14.B16, V13.B16
+	VSHL $16, V16.S4, V14.S4
+	WORD $0x6e2fddce // fmul v14.4s, v14.4s, v15.4s
+	FMOVS 0(R1), F21
+	WORD $0x4f9511c3 // fmla v3.4s, v14.4s, v21.s[0]
+	CMP $1, R0
+	BEQ next3
+	VAND V11.B16, V16.B16, V14.B16
+	WORD $0x6e2fddce // fmul v14.4s, v14.4s, v15.4s
+	FMOVS 4(R1), F16
+	WORD $0x4f9011c3 // fmla v3.4s, v14.4s, v16.s[0]
+	CMP $2, R0
+	BEQ next3
+	VSHL $16, V13.S4, V14.S4
+	WORD $0x6e2fddce // fmul v14.4s, v14.4s, v15.4s
+	FMOVS 8(R1), F16
+	WORD $0x4f9011c3 // fmla v3.4s, v14.4s, v16.s[0]
+	CMP $3, R0
+	BEQ next3
+	VAND V11.B16, V13.B16, V13.B16
+	WORD $0x6e2fddad // fmul v13.4s, v13.4s, v15.4s
+	FMOVS 12(R1), F14
+	WORD $0x4f8e11a3 // fmla v3.4s, v13.4s, v14.s[0]
+	CMP $4, R0
+	BEQ next3
+	VUSHR $4, V12.B16, V12.B16
+	VTBL V12.B16, [V8.B16], V13.B16
+	VTBL V12.B16, [V9.B16], V12.B16
+	VZIP1 V12.B16, V13.B16, V14.B16
+	VZIP2 V12.B16, V13.B16, V12.B16
+	VSHL $16, V14.S4, V13.S4
+	WORD $0x6e2fddad // fmul v13.4s, v13.4s, v15.4s
+	FMOVS 16(R1), F16
+	WORD $0x4f9011a3 // fmla v3.4s, v13.4s, v16.s[0]
+	CMP $5, R0
+	BEQ next3
+	VAND V11.B16, V14.B16, V13.B16
+	WORD $0x6e2fddad // fmul v13.4s, v13.4s, v15.4s
+	FMOVS 20(R1), F14
+	WORD $0x4f8e11a3 // fmla v3.4s, v13.4s, v14.s[0]
+	CMP $6, R0
+	BEQ next3
+	VSHL $16, V12.S4, V13.S4
+	WORD $0x6e2fddad // fmul v13.4s, v13.4s, v15.4s
+	FMOVS 24(R1), F14
+	WORD $0x4f8e11a3 // fmla v3.4s, v13.4s, v14.s[0]
+	CMP $7, R0
+	BEQ next3
+	VAND V11.B16, V12.B16, V12.B16
+	WORD $0x6e2fdd8c // fmul v12.4s, v12.4s, v15.4s
+next3:
+	FMOVQ 64(R3), F12
+	VAND V10.B16, V12.B16, V13.B16
+	VTBL V13.B16, [V8.B16], V14.B16
+	VTBL V13.B16, [V9.B16], V13.B16
+	VZIP1 V13.B16, V14.B16, V15.B16
+	VZIP2 V13.B16, V14.B16, V13.B16
+	VSHL $16, V15.S4, V14.S4
+	WORD $0x6e32ddce // fmul v14.4s, v14.4s, v18.4s
+	FMOVS 0(R1), F16
+	WORD $0x4f9011c4 // fmla v4.4s, v14.4s, v16.s[0]
+	CMP $1, R0
+	BEQ next4
+	VAND V11.B16, V15.B16, V14.B16
+	WORD $0x6e32ddce // fmul v14.4s, v14.4s, v18.4s
+	FMOVS 4(R1), F15
+	WORD $0x4f8f11c4 // fmla v4.4s, v14.4s, v15.s[0]
+	CMP $2, R0
+	BEQ next4
+	VSHL $16, V13.S4, V14.S4
+	WORD $0x6e32ddce // fmul v14.4s, v14.4s, v18.4s
+	FMOVS 8(R1), F15
+	WORD $0x4f8f11c4 // fmla v4.4s, v14.4s, v15.s[0]
+	CMP $3, R0
+	BEQ next4
+	VAND V11.B16, V13.B16, V13.B16
+	WORD $0x6e32ddad // fmul v13.4s, v13.4s, v18.4s
+	FMOVS 12(R1), F14
+	WORD $0x4f8e11a4 // fmla v4.4s, v13.4s, v14.s[0]
+	CMP $4, R0
+	BEQ next4
+	VUSHR $4, V12.B16, V12.B16
+	VTBL V12.B16, [V8.B16], V13.B16
+	VTBL V12.B16, [V9.B16], V12.B16
+	VZIP1 V12.B16, V13.B16, V14.B16
+	VZIP2 V12.B16, V13.B16, V12.B16
+	VSHL $16, V14.S4, V13.S4
+	WORD $0x6e32ddad // fmul v13.4s, v13.4s, v18.4s
+	FMOVS 16(R1), F15
+	WORD $0x4f8f11a4 // fmla v4.4s, v13.4s, v15.s[0]
+	CMP $5, R0
+	BEQ next4
+	VAND V11.B16, V14.B16, V13.B16
+	WORD $0x6e32ddad // fmul v13.4s, v13.4s, v18.4s
+	FMOVS 20(R1), F14
+	WORD $0x4f8e11a4 // fmla v4.4s, v13.4s, v14.s[0]
+	CMP $6, R0
+	BEQ next4
+	VSHL $16, V12.S4, V13.S4
+	WORD $0x6e32ddad // fmul v13.4s, v13.4s, v18.4s
+	FMOVS 24(R1), F14
+	WORD $0x4f8e11a4 // fmla v4.4s, v13.4s, v14.s[0]
+	CMP $7, R0
+	BEQ next4
+	VAND V11.B16, V12.B16, V12.B16
+	WORD $0x6e32dd8c // fmul v12.4s, v12.4s, v18.4s
+next4:
+	FMOVQ 80(R3), F12
+	VAND V10.B16, V12.B16, V13.B16
+	VTBL V13.B16, [V8.B16], V14.B16
+	VTBL V13.B16, [V9.B16], V13.B16
+	VZIP1 V13.B16, V14.B16, V15.B16
+	VZIP2 V13.B16, V14.B16, V13.B16
+	VSHL $16, V15.S4, V14.S4
+	WORD $0x6e31ddce // fmul v14.4s, v14.4s, v17.4s
+	FMOVS 0(R1), F16
+	WORD $0x4f9011c5 // fmla v5.4s, v14.4s, v16.s[0]
+	CMP $1, R0
+	BEQ next5
+	VAND V11.B16, V15.B16, V14.B16
+	WORD $0x6e31ddce // fmul v14.4s, v14.4s, v17.4s
+	FMOVS 4(R1), F15
+	WORD $0x4f8f11c5 // fmla v5.4s, v14.4s, v15.s[0]
+	CMP $2, R0
+	BEQ next5
+	VSHL $16, V13.S4, V14.S4
+	WORD $0x6e31ddce // fmul v14.4s, v14.4s, v17.4s
+	FMOVS 8(R1), F15
+	WORD $0x4f8f11c5 // fmla v5.4s, v14.4s, v15.s[0]
+	CMP $3, R0
+	BEQ next5
+	VAND V11.B16, V13.B16, V13.B16
+	WORD $0x6e31ddad // fmul v13.4s, v13.4s, v17.4s
+	FMOVS 12(R1), F14
+	WORD $0x4f8e11a5 // fmla v5.4s, v13.4s, v14.s[0]
+	CMP $4, R0
+	BEQ next5
+	VUSHR $4, V12.B16, V12.B16
+	VTBL V12.B16, [V8.B16], V13.B16
+	VTBL V12.B16, [V9.B16], V12.B16
+	VZIP1 V12.B16, V13.B16, V14.B16
+	VZIP2 V12.B16, V13.B16, V12.B16
+	VSHL $16, V14.S4, V13.S4
+	WORD $0x6e31ddad // fmul v13.4s, v13.4s, v17.4s
+	FMOVS 16(R1), F15
+	WORD $0x4f8f11a5 // fmla v5.4s, v13.4s, v15.s[0]
+	CMP $5, R0
+	BEQ next5
+	VAND V11.B16, V14.B16, V13.B16
+	WORD $0x6e31ddad // fmul v13.4s, v13.4s, v17.4s
+	FMOVS 20(R1), F14
+	WORD $0x4f8e11a5 // fmla v5.4s, v13.4s, v14.s[0]
+	CMP $6, R0
+	BEQ next5
+	VSHL $16, V12.S4, V13.S4
+	WORD $0x6e31ddad // fmul v13.4s, v13.4s, v17.4s
+	FMOVS 24(R1), F14
+	WORD $0x4f8e11a5 // fmla v5.4s, v13.4s, v14.s[0]
+	CMP $7, R0
+	BEQ next5
+	VAND V11.B16, V12.B16, V12.B16
+	WORD $0x6e31dd8c // fmul v12.4s, v12.4s, v17.4s
+next5:
+	FMOVQ 96(R3), F12
+	VAND V10.B16, V12.B16, V13.B16
+	VTBL V13.B16, [V8.B16], V14.B16
+	VTBL V13.B16, [V9.B16], V13.B16
+	VZIP1 V13.B16, V14.B16, V15.B16
+	VZIP2 V13.B16, V14.B16, V13.B16
+	VSHL $16, V15.S4, V14.S4
+	WORD $0x6e34ddce // fmul v14.4s, v14.4s, v20.4s
+	FMOVS 0(R1), F16
+	WORD $0x4f9011c6 // fmla v6.4s, v14.4s, v16.s[0]
+	CMP $1, R0
+	BEQ next6
+	VAND V11.B16, V15.B16, V14.B16
+	WORD $0x6e34ddce // fmul v14.4s, v14.4s, v20.4s
+	FMOVS 4(R1), F15
+	WORD $0x4f8f11c6 // fmla v6.4s, v14.4s, v15.s[0]
+	CMP $2, R0
+	BEQ next6
+	VSHL $16, V13.S4, V14.S4
+	WORD $0x6e34ddce // fmul v14.4s, v14.4s, v20.4s
+	FMOVS 8(R1), F15
+	WORD $0x4f8f11c6 // fmla v6.4s, v14.4s, v15.s[0]
+	CMP $3, R0
+	BEQ next6
+	VAND V11.B16, V13.B16, V13.B16
+	WORD $0x6e34ddad // fmul v13.4s, v13.4s, v20.4s
+	FMOVS 12(R1), F14
+	WORD $0x4f8e11a6 // fmla v6.4s, v13.4s, v14.s[0]
+	CMP $4, R0
+	BEQ next6
+	VUSHR $4, V12.B16, V12.B16
+	VTBL V12.B16, [V8.B16], V13.B16
+	VTBL V12.B16, [V9.B16], V12.B16
+	VZIP1 V12.B16, V13.B16, V14.B16
+	VZIP2 V12.B16, V13.B16, V12.B16
+	VSHL $16, V14.S4, V13.S4
+	WORD $0x6e34ddad // fmul v13.4s, v13.4s, v20.4s
+	FMOVS 16(R1), F15
+	WORD $0x4f8f11a6 // fmla v6.4s, v13.4s, v15.s[0]
+	CMP $5, R0
+	BEQ next6
+	VAND V11.B16, V14.B16, V13.B16
+	WORD $0x6e34ddad // fmul v13.4s, v13.4s, v20.4s
+	FMOVS 20(R1), F14
+	WORD $0x4f8e11a6 // fmla v6.4s, v13.4s, v14.s[0]
+	CMP $6, R0
+	BEQ next6
+	VSHL $16, V12.S4, V13.S4
+	WORD $0x6e34ddad // fmul v13.4s, v13.4s, v20.4s
+	FMOVS 24(R1), F14
+	WORD $0x4f8e11a6 // fmla v6.4s, v13.4s, v14.s[0]
+	CMP $7, R0
+	BEQ next6
+	VAND V11.B16, V12.B16, V12.B16
+	WORD $0x6e34dd8c // fmul v12.4s, v12.4s, v20.4s
+next6:
+	FMOVQ 112(R3), F12
+	VAND V10.B16, V12.B16, V10.B16
+	VTBL V10.B16, [V8.B16], V13.B16
+	VTBL V10.B16, [V9.B16], V10.B16
+	VZIP1 V10.B16, V13.B16, V14.B16
+	VZIP2 V10.B16, V13.B16, V10.B16
+	VSHL $16, V14.S4, V13.S4
+	WORD $0x6e33ddad // fmul v13.4s, v13.4s, v19.4s
+	FMOVS 0(R1), F15
+	WORD $0x4f8f11a7 // fmla v7.4s, v13.4s, v15.s[0]
+	CMP $1, R0
+	BEQ next7
+	VAND V11.B16, V14.B16, V13.B16
+	WORD $0x6e33ddad // fmul v13.4s, v13.4s, v19.4s
+	FMOVS 4(R1), F14
+	WORD $0x4f8e11a7 // fmla v7.4s, v13.4s, v14.s[0]
+	CMP $2, R0
+	BEQ next7
+	VSHL $16, V10.S4, V13.S4
+	WORD $0x6e33ddad // fmul v13.4s, v13.4s, v19.4s
+	FMOVS 8(R1), F14
+	WORD $0x4f8e11a7 // fmla v7.4s, v13.4s, v14.s[0]
+	CMP $3, R0
+	BEQ next7
+	VAND V11.B16, V10.B16, V10.B16
+	WORD $0x6e33dd4a // fmul v10.4s, v10.4s, v19.4s
+	FMOVS 12(R1), F13
+	WORD $0x4f8d1147 // fmla v7.4s, v10.4s, v13.s[0]
+	CMP $4, R0
+	BEQ next7
+	VUSHR $4, V12.B16, V10.B16
+	VTBL V10.B16, [V8.B16], V8.B16
+	VTBL V10.B16, [V9.B16], V9.B16
+	VZIP1 V9.B16, V8.B16, V10.B16
+	VZIP2 V9.B16, V8.B16, V8.B16
+	VSHL $16, V10.S4, V9.S4
+	WORD $0x6e33dd29 // fmul v9.4s, v9.4s, v19.4s
+	FMOVS 16(R1), F12
+	WORD $0x4f8c1127 // fmla v7.4s, v9.4s, v12.s[0]
+	CMP $5, R0
+	BEQ next7
+	VAND V11.B16, V10.B16, V9.B16
+	WORD $0x6e33dd29 // fmul v9.4s, v9.4s, v19.4s
+	FMOVS 20(R1), F10
+	WORD $0x4f8a1127 // fmla v7.4s, v9.4s, v10.s[0]
+	CMP $6, R0
+	BEQ next7
+	VSHL $16, V8.S4, V9.S4
+	WORD $0x6e33dd29 // fmul v9.4s, v9.4s, v19.4s
+	FMOVS 24(R1), F10
+	WORD $0x4f8a1127 // fmla v7.4s, v9.4s, v10.s[0]
+	CMP $7, R0
+	BEQ next7
+	VAND V11.B16, V8.B16, V8.B16
+	WORD $0x6e33dd08 // fmul v8.4s, v8.4s, v19.4s
+next7:
+done:
+	MOVBU add+32(FP), R0
+	MOVD c+24(FP), R1
+	CBZ R0, store
+	FLDPQ 0(R1), (F8, F9)
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	WORD $0x4e29d421 // fadd v1.4s, v1.4s, v9.4s
+	FLDPQ 32(R1), (F8, F9)
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	WORD $0x4e29d463 // fadd v3.4s, v3.4s, v9.4s
+	FLDPQ 64(R1), (F8, F9)
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
+	FLDPQ 96(R1), (F8, F9)
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
+store:
+	FSTPQ (F0, F1), 0(R1)
+	FSTPQ (F2, F3), 32(R1)
+	FSTPQ (F4, F5), 64(R1)
+	FSTPQ (F6, F7), 96(R1)
+	RET
+
 // func widenBF16NEON(k int, dst *float32, b *uint16)
 TEXT ·widenBF16NEON(SB), NOSPLIT, $0-24
 	MOVD k+0(FP), R0
@@ -333,6 +1136,728 @@ row:
 	CBNZ R0, block
 	RET
 
+// func widenQ4NEON(k int, dst *float32, b *byte)
+TEXT ·widenQ4NEON(SB), NOSPLIT, $0-24
+	MOVD k+0(FP), R0
+	MOVD dst+8(FP), R1
+	MOVD b+16(FP), R2
+	MOVD $consts<>(SB), R3
+	FMOVQ 16(R3), F0
+	FMOVQ 32(R3), F1
+	FMOVQ 48(R3), F2
+	FMOVQ 0(R3), F3
+	VMOVI $0, V4.B16
+block:
+	PRFM 8704(R2), PLDL1KEEP
+	FMOVQ 512(R2), F5
+	VZIP1 V5.H8, V4.H8, V6.H8
+	VZIP2 V5.H8, V4.H8, V5.H8
+	FMOVQ 528(R2), F7
+	VZIP1 V7.H8, V4.H8, V8.H8
+	VZIP2 V7.H8, V4.H8, V7.H8
+	FMOVQ 544(R2), F9
+	VZIP1 V9.H8, V4.H8, V10.H8
+	VZIP2 V9.H8, V4.H8, V9.H8
+	FMOVQ 560(R2), F11
+	VZIP1 V11.H8, V4.H8, V12.H8
+	VZIP2 V11.H8, V4.H8, V11.H8
+	MOVD R2, R3
+	MOVD R2, R4
+	ADD $512, R4
+octet:
+	CMP $8, R0
+	BLT tail
+	FMOVQ 0(R3), F13
+	VAND V2.B16, V13.B16, V14.B16
+	VTBL V14.B16, [V0.B16], V15.B16
+	VTBL V14.B16, [V1.B16], V14.B16
+	VZIP1 V14.B16, V15.B16, V16.B16
+	VZIP2 V14.B16, V15.B16, V14.B16
+	VSHL $16, V16.S4, V15.S4
+	WORD $0x6e26ddef // fmul v15.4s, v15.4s, v6.4s
+	FMOVQ F15, 0(R1)
+	VAND V3.B16, V16.B16, V15.B16
+	WORD $0x6e26ddef // fmul v15.4s, v15.4s, v6.4s
+	FMOVQ F15, 128(R1)
+	VSHL $16, V14.S4, V15.S4
+	WORD $0x6e26ddef // fmul v15.4s, v15.4s, v6.4s
+	FMOVQ F15, 256(R1)
+	VAND V3.B16, V14.B16, V14.B16
+	WORD $0x6e26ddce // fmul v14.4s, v14.4s, v6.4s
+	FMOVQ F14, 384(R1)
+	VUSHR $4, V13.B16, V13.B16
+	VTBL V13.B16, [V0.B16], V14.B16
+	VTBL V13.B16, [V1.B16], V13.B16
+	VZIP1 V13.B16, V14.B16, V15.B16
+	VZIP2 V13.B16, V14.B16, V13.B16
+	VSHL $16, V15.S4, V14.S4
+	WORD $0x6e26ddce // fmul v14.4s, v14.4s, v6.4s
+	FMOVQ F14, 512(R1)
+	VAND V3.B16, V15.B16, V14.B16
+	WORD $0x6e26ddce // fmul v14.4s, v14.4s, v6.4s
+	FMOVQ F14, 640(R1)
+	VSHL $16, V13.S4, V14.S4
+	WORD $0x6e26ddce // fmul v14.4s, v14.4s, v6.4s
+	FMOVQ F14, 768(R1)
+	VAND V3.B16, V13.B16, V13.B16
+	WORD $0x6e26ddad // fmul v13.4s, v13.4s, v6.4s
+	FMOVQ F13, 896(R1)
+	FMOVQ 16(R3), F13
+	VAND V2.B16, V13.B16, V14.B16
+	VTBL V14.B16, [V0.B16], V15.B16
+	VTBL V14.B16, [V1.B16], V14.B16
+	VZIP1 V14.B16, V15.B16, V16.B16
+	VZIP2 V14.B16, V15.B16, V14.B16
+	VSHL $16, V16.S4, V15.S4
+	WORD $0x6e25ddef // fmul v15.4s, v15.4s, v5.4s
+	FMOVQ F15, 16(R1)
+	VAND V3.B16, V16.B16, V15.B16
+	WORD $0x6e25ddef // fmul v15.4s, v15.4s, v5.4s
+	FMOVQ F15, 144(R1)
+	VSHL $16, V14.S4, V15.S4
+	WORD $0x6e25ddef // fmul v15.4s, v15.4s, v5.4s
+	FMOVQ F15, 272(R1)
+	VAND V3.B16, V14.B16, V14.B16
+	WORD $0x6e25ddce // fmul v14.4s, v14.4s, v5.4s
+	FMOVQ F14, 400(R1)
+	VUSHR $4, V13.B16, V13.B16
+	VTBL V13.B16, [V0.B16], V14.B16
+	VTBL V13.B16, [V1.B16], V13.B16
+	VZIP1 V13.B16, V14.B16, V15.B16
+	VZIP2 V13.B16, V14.B16, V13.B16
+	VSHL $16, V15.S4, V14.S4
+	WORD $0x6e25ddce // fmul v14.4s, v14.4s, v5.4s
+	FMOVQ F14, 528(R1)
+	VAND V3.B16, V15.B16, V14.B16
+	WORD $0x6e25ddce // fmul v14.4s, v14.4s, v5.4s
+	FMOVQ F14, 656(R1)
+	VSHL $16, V13.S4, V14.S4
+	WORD $0x6e25ddce // fmul v14.4s, v14.4s, v5.4s
+	FMOVQ F14, 784(R1)
+	VAND V3.B16, V13.B16, V13.B16
+	WORD $0x6e25ddad // fmul v13.4s, v13.4s, v5.4s
+	FMOVQ F13, 912(R1)
+	FMOVQ 32(R3), F13
+	VAND V2.B16, V13.B16, V14.B16
+	VTBL V14.B16, [V0.B16], V15.B16
+	VTBL V14.B16, [V1.B16], V14.B16
+	VZIP1 V14.B16, V15.B16, V16.B16
+	VZIP2 V14.B16, V15.B16, V14.B16
+	VSHL $16, V16.S4, V15.S4
+	WORD $0x6e28ddef // fmul v15.4s, v15.4s, v8.4s
+	FMOVQ F15, 32(R1)
+	VAND V3.B16, V16.B16, V15.B16
+	WORD $0x6e28ddef // fmul v15.4s, v15.4s, v8.4s
+	FMOVQ F15, 160(R1)
+	VSHL $16, V14.S4, V15.S4
+	WORD $0x6e28ddef // fmul v15.4s, v15.4s, v8.4s
+	FMOVQ F15, 288(R1)
+	VAND V3.B16, V14.B16, V14.B16
+	WORD $0x6e28ddce // fmul v14.4s, v14.4s, v8.4s
+	FMOVQ F14, 416(R1)
+	VUSHR $4, V13.B16, V13.B16
+	VTBL V13.B16, [V0.B16], V14.B16
+	VTBL V13.B16, [V1.B16], V13.B16
+	VZIP1 V13.B16, V14.B16, V15.B16
+	VZIP2 V13.B16, V14.B16, V13.B16
+	VSHL $16, V15.S4, V14.S4
+	WORD $0x6e28ddce // fmul v14.4s, v14.4s, v8.4s
+	FMOVQ F14, 544(R1)
+	VAND V3.B16, V15.B16, V14.B16
+	WORD $0x6e28ddce // fmul v14.4s, v14.4s, v8.4s
+	FMOVQ F14, 672(R1)
+	VSHL $16, V13.S4, V14.S4
+	WORD $0x6e28ddce // fmul v14.4s, v14.4s, v8.4s
+	FMOVQ F14, 800(R1)
+	VAND V3.B16, V13.B16, V13.B16
+	WORD $0x6e28ddad // fmul v13.4s, v13.4s, v8.4s
+	FMOVQ F13, 928(R1)
+	FMOVQ 48(R3), F13
+	VAND V2.B16, V13.B16, V14.B16
+	VTBL V14.B16, [V0.B16], V15.B16
+	VTBL V14.B16, [V1.B16], V14.B16
+	VZIP1 V14.B16, V15.B16, V16.B16
+	VZIP2 V14.B16, V15.B16, V14.B16
+	VSHL $16, V16.S4, V15.S4
+	WORD $0x6e27ddef // fmul v15.4s, v15.4s, v7.4s
+	FMOVQ F15, 48(R1)
+	VAND V3.B16, V16.B16, V15.B16
+	WORD $0x6e27ddef // fmul v15.4s, v15.4s, v7.4s
+	FMOVQ F15, 176(R1)
+	VSHL $16, V14.S4, V15.S4
+	WORD $0x6e27ddef // fmul v15.4s, v15.4s, v7.4s
+	FMOVQ F15, 304(R1)
+	VAND V3.B16, V14.B16, V14.B16
+	WORD $0x6e27ddce // fmul v14.4s, v14.4s, v7.4s
+	FMOVQ F14, 432(R1)
+	VUSHR $4, V13.B16, V13.B16
+	VTBL V13.B16, [V0.B16], V14.B16
+	VTBL V13.B16, [V1.B16], V13.B16
+	VZIP1 V13.B16, V14.B16, V15.B16
+	VZIP2 V13.B16, V14.B16, V13.B16
+	VSHL $16, V15.S4, V14.S4
+	WORD $0x6e27ddce // fmul v14.4s, v14.4s, v7.4s
+	FMOVQ F14, 560(R1)
+	VAND V3.B16, V15.B16, V14.B16
+	WORD $0x6e27ddce // fmul v14.4s, v14.4s, v7.4s
+	FMOVQ F14, 688(R1)
+	VSHL $16, V13.S4, V14.S4
+	WORD $0x6e27ddce // fmul v14.4s, v14.4s, v7.4s
+	FMOVQ F14, 816(R1)
+	VAND V3.B16, V13.B16, V13.B16
+	WORD $0x6e27ddad // fmul v13.4s, v13.4s, v7.4s
+	FMOVQ F13, 944(R1)
+	FMOVQ 64(R3), F13
+	VAND V2.B16, V13.B16, V14.B16
+	VTBL V14.B16, [V0.B16], V15.B16
+	VTBL V14.B16, [V1.B16], V14.B16
+	VZIP1 V14.B16, V15.B16, V16.B16
+	VZIP2 V14.B16, V15.B16, V14.B16
+	VSHL $16, V16.S4, V15.S4
+	WORD $0x6e2addef // fmul v15.4s, v15.4s, v10.4s
+	FMOVQ F15, 64(R1)
+	VAND V3.B16, V16.B16, V15.B16
+	WORD $0x6e2addef // fmul v15.4s, v15.4s, v10.4s
+	FMOVQ F15, 192(R1)
+	VSHL $16, V14.S4, V15.S4
+	WORD $0x6e2addef // fmul v15.4s, v15.4s, v10.4s
+	FMOVQ F15, 320(R1)
+	VAND V3.B16, V14.B16, V14.B16
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ F14, 448(R1)
+	VUSHR $4, V13.B16, V13.B16
+	VTBL V13.B16, [V0.B16], V14.B16
+	VTBL V13.B16, [V1.B16], V13.B16
+	VZIP1 V13.B16, V14.B16, V15.B16
+	VZIP2 V13.B16, V14.B16, V13.B16
+	VSHL $16, V15.S4, V14.S4
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ F14, 576(R1)
+	VAND V3.B16, V15.B16, V14.B16
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ F14, 704(R1)
+	VSHL $16, V13.S4, V14.S4
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ F14, 832(R1)
+	VAND V3.B16, V13.B16, V13.B16
+	WORD $0x6e2addad // fmul v13.4s, v13.4s, v10.4s
+	FMOVQ F13, 960(R1)
+	FMOVQ 80(R3), F13
+	VAND V2.B16, V13.B16, V14.B16
+	VTBL V14.B16, [V0.B16], V15.B16
+	VTBL V14.B16, [V1.B16], V14.B16
+	VZIP1 V14.B16, V15.B16, V16.B16
+	VZIP2 V14.B16, V15.B16, V14.B16
+	VSHL $16, V16.S4, V15.S4
+	WORD $0x6e29ddef // fmul v15.4s, v15.4s, v9.4s
+	FMOVQ F15, 80(R1)
+	VAND V3.B16, V16.B16, V15.B16
+	WORD $0x6e29ddef // fmul v15.4s, v15.4s, v9.4s
+	FMOVQ F15, 208(R1)
+	VSHL $16, V14.S4, V15.S4
+	WORD $0x6e29ddef // fmul v15.4s, v15.4s, v9.4s
+	FMOVQ F15, 336(R1)
+	VAND V3.B16, V14.B16, V14.B16
+	WORD $0x6e29ddce // fmul v14.4s, v14.4s, v9.4s
+	FMOVQ F14, 464(R1)
+	VUSHR $4, V13.B16, V13.B16
+	VTBL V13.B16, [V0.B16], V14.B16
+	VTBL V13.B16, [V1.B16], V13.B16
+	VZIP1 V13.B16, V14.B16, V15.B16
+	VZIP2 V13.B16, V14.B16, V13.B16
+	VSHL $16, V15.S4, V14.S4
+	WORD $0x6e29ddce // fmul v14.4s, v14.4s, v9.4s
+	FMOVQ F14, 592(R1)
+	VAND V3.B16, V15.B16, V14.B16
+	WORD $0x6e29ddce // fmul v14.4s, v14.4s, v9.4s
+	FMOVQ F14, 720(R1)
+	VSHL $16, V13.S4, V14.S4
+	WORD $0x6e29ddce // fmul v14.4s, v14.4s, v9.4s
+	FMOVQ F14, 848(R1)
+	VAND V3.B16, V13.B16, V13.B16
+	WORD $0x6e29ddad // fmul v13.4s, v13.4s, v9.4s
+	FMOVQ F13, 976(R1)
+	FMOVQ 96(R3), F13
+	VAND V2.B16, V13.B16, V14.B16
+	VTBL V14.B16, [V0.B16], V15.B16
+	VTBL V14.B16, [V1.B16], V14.B16
+	VZIP1 V14.B16, V15.B16, V16.B16
+	VZIP2 V14.B16, V15.B16, V14.B16
+	VSHL $16, V16.S4, V15.S4
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ F15, 96(R1)
+	VAND V3.B16, V16.B16, V15.B16
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ F15, 224(R1)
+	VSHL $16, V14.S4, V15.S4
+	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
+	FMOVQ F15, 352(R1)
+	VAND V3.B16, V14.B16, V14.B16
+	WORD $0x6e2cddce // fmul v14.4s, v14.4s, v12.4s
+	FMOVQ F14, 480(R1)
+	VUSHR $4, V13.B16, V13.B16
+	VTBL V13.B16, [V0.B16], V14.B16
+	VTBL V13.B16, [V1.B16], V13.B16
+	VZIP1 V13.B16, V14.B16, V15.B16
+	VZIP2 V13.B16, V14.B16, V13.B16
+	VSHL $16, V15.S4, V14.S4
+	WORD $0x6e2cddce // fmul v14.4s, v14.4s, v12.4s
+	FMOVQ F14, 608(R1)
+	VAND V3.B16, V15.B16, V14.B16
+	WORD $0x6e2cddce // fmul v14.4s, v14.4s, v12.4s
+	FMOVQ F14, 736(R1)
+	VSHL $16, V13.S4, V14.S4
+	WORD $0x6e2cddce // fmul v14.4s, v14.4s, v12.4s
+	FMOVQ F14, 864(R1)
+	VAND V3.B16, V13.B16, V13.B16
+	WORD $0x6e2cddad // fmul v13.4s, v13.4s, v12.4s
+	FMOVQ F13, 992(R1)
+	FMOVQ 112(R3), F13
+	VAND V2.B16, V13.B16, V14.B16
+	VTBL V14.B16, [V0.B16], V15.B16
+	VTBL V14.B16, [V1.B16], V14.B16
+	VZIP1 V14.B16, V15.B16, V16.B16
+	VZIP2 V14.B16, V15.B16, V14.B16
+	VSHL $16, V16.S4, V15.S4
+	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
+	FMOVQ F15, 112(R1)
+	VAND V3.B16, V16.B16, V15.B16
+	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
+	FMOVQ F15, 240(R1)
+	VSHL $16, V14.S4, V15.S4
+	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
+	FMOVQ F15, 368(R1)
+	VAND V3.B16, V14.B16, V14.B16
+	WORD $0x6e2bddce // fmul v14.4s, v14.4s, v11.4s
+	FMOVQ F14, 496(R1)
+	VUSHR $4, V13.B16, V13.B16
+	VTBL V13.B16, [V0.B16], V14.B16
+	VTBL V13.B16, [V1.B16], V13.B16
+	VZIP1 V13.B16, V14.B16, V15.B16
+	VZIP2 V13.B16, V14.B16, V13.B16
+	VSHL $16, V15.S4, V14.S4
+	WORD $0x6e2bddce // fmul v14.4s, v14.4s, v11.4s
+	FMOVQ F14, 624(R1)
+	VAND V3.B16, V15.B16, V14.B16
+	WORD $0x6e2bddce // fmul v14.4s, v14.4s, v11.4s
+	FMOVQ F14, 752(R1)
+	VSHL $16, V13.S4, V14.S4
+	WORD $0x6e2bddce // fmul v14.4s, v14.4s, v11.4s
+	FMOVQ F14, 880(R1)
+	VAND V3.B16, V13.B16, V13.B16
+	WORD $0x6e2bddad // fmul v13.4s, v13.4s, v11.4s
+	FMOVQ F13, 1008(R1)
+	ADD $1024, R1
+	ADD $128, R3
+	SUB $8, R0
+	CMP R4, R3
+	BNE octet
+	ADD $576, R2
+	CBNZ R0, block
+	B done
+tail:
+	CBZ R0, done
+	FMOVQ 0(R3), F4
+	VAND V2.B16, V4.B16, V13.B16
+	VTBL V13.B16, [V0.B16], V14.B16
+	VTBL V13.B16, [V1.B16], V13.B16
+	VZIP1 V13.B16, V14.B16, V15.B16
+	VZIP2 V13.B16, V14.B16, V13.B16
+	VSHL $16, V15.S4, V14.S4
+	WORD $0x6e26ddce // fmul v14.4s, v14.4s, v6.4s
+	FMOVQ F14, 0(R1)
+	CMP $1, R0
+	BEQ next0
+	VAND V3.B16, V15.B16, V14.B16
+	WORD $0x6e26ddce // fmul v14.4s, v14.4s, v6.4s
+	FMOVQ F14, 128(R1)
+	CMP $2, R0
+	BEQ next0
+	VSHL $16, V13.S4, V14.S4
+	WORD $0x6e26ddce // fmul v14.4s, v14.4s, v6.4s
+	FMOVQ F14, 256(R1)
+	CMP $3, R0
+	BEQ next0
+	VAND V3.B16, V13.B16, V13.B16
+	WORD $0x6e26ddad // fmul v13.4s, v13.4s, v6.4s
+	FMOVQ F13, 384(R1)
+	CMP $4, R0
+	BEQ next0
+	VUSHR $4, V4.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V13.B16
+	VTBL V4.B16, [V1.B16], V4.B16
+	VZIP1 V4.B16, V13.B16, V14.B16
+	VZIP2 V4.B16, V13.B16, V4.B16
+	VSHL $16, V14.S4, V13.S4
+	WORD $0x6e26ddad // fmul v13.4s, v13.4s, v6.4s
+	FMOVQ F13, 512(R1)
+	CMP $5, R0
+	BEQ next0
+	VAND V3.B16, V14.B16, V13.B16
+	WORD $0x6e26ddad // fmul v13.4s, v13.4s, v6.4s
+	FMOVQ F13, 640(R1)
+	CMP $6, R0
+	BEQ next0
+	VSHL $16, V4.S4, V13.S4
+	WORD $0x6e26ddad // fmul v13.4s, v13.4s, v6.4s
+	FMOVQ F13, 768(R1)
+	CMP $7, R0
+	BEQ next0
+	VAND V3.B16, V4.B16, V4.B16
+	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
+next0:
+	FMOVQ 16(R3), F4
+	VAND V2.B16, V4.B16, V6.B16
+	VTBL V6.B16, [V0.B16], V13.B16
+	VTBL V6.B16, [V1.B16], V6.B16
+	VZIP1 V6.B16, V13.B16, V14.B16
+	VZIP2 V6.B16, V13.B16, V6.B16
+	VSHL $16, V14.S4, V13.S4
+	WORD $0x6e25ddad // fmul v13.4s, v13.4s, v5.4s
+	FMOVQ F13, 16(R1)
+	CMP $1, R0
+	BEQ next1
+	VAND V3.B16, V14.B16, V13.B16
+	WORD $0x6e25ddad // fmul v13.4s, v13.4s, v5.4s
+	FMOVQ F13, 144(R1)
+	CMP $2, R0
+	BEQ next1
+	VSHL $16, V6.S4, V13.S4
+	WORD $0x6e25ddad // fmul v13.4s, v13.4s, v5.4s
+	FMOVQ F13, 272(R1)
+	CMP $3, R0
+	BEQ next1
+	VAND V3.B16, V6.B16, V6.B16
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	FMOVQ F6, 400(R1)
+	CMP $4, R0
+	BEQ next1
+	VUSHR $4, V4.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V6.B16
+	VTBL V4.B16, [V1.B16], V4.B16
+	VZIP1 V4.B16, V6.B16, V13.B16
+	VZIP2 V4.B16, V6.B16, V4.B16
+	VSHL $16, V13.S4, V6.S4
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	FMOVQ F6, 528(R1)
+	CMP $5, R0
+	BEQ next1
+	VAND V3.B16, V13.B16, V6.B16
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	FMOVQ F6, 656(R1)
+	CMP $6, R0
+	BEQ next1
+	VSHL $16, V4.S4, V6.S4
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	FMOVQ F6, 784(R1)
+	CMP $7, R0
+	BEQ next1
+	VAND V3.B16, V4.B16, V4.B16
+	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
+next1:
+	FMOVQ 32(R3), F4
+	VAND V2.B16, V4.B16, V5.B16
+	VTBL V5.B16, [V0.B16], V6.B16
+	VTBL V5.B16, [V1.B16], V5.B16
+	VZIP1 V5.B16, V6.B16, V13.B16
+	VZIP2 V5.B16, V6.B16, V5.B16
+	VSHL $16, V13.S4, V6.S4
+	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
+	FMOVQ F6, 32(R1)
+	CMP $1, R0
+	BEQ next2
+	VAND V3.B16, V13.B16, V6.B16
+	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
+	FMOVQ F6, 160(R1)
+	CMP $2, R0
+	BEQ next2
+	VSHL $16, V5.S4, V6.S4
+	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
+	FMOVQ F6, 288(R1)
+	CMP $3, R0
+	BEQ next2
+	VAND V3.B16, V5.B16, V5.B16
+	WORD $0x6e28dca5 // fmul v5.4s, v5.4s, v8.4s
+	FMOVQ F5, 416(R1)
+	CMP $4, R0
+	BEQ next2
+	VUSHR $4, V4.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V5.B16
+	VTBL V4.B16, [V1.B16], V4.B16
+	VZIP1 V4.B16, V5.B16, V6.B16
+	VZIP2 V4.B16, V5.B16, V4.B16
+	VSHL $16, V6.S4, V5.S4
+	WORD $0x6e28dca5 // fmul v5.4s, v5.4s, v8.4s
+	FMOVQ F5, 544(R1)
+	CMP $5, R0
+	BEQ next2
+	VAND V3.B16, V6.B16, V5.B16
+	WORD $0x6e28dca5 // fmul v5.4s, v5.4s, v8.4s
+	FMOVQ F5, 672(R1)
+	CMP $6, R0
+	BEQ next2
+	VSHL $16, V4.S4, V5.S4
+	WORD $0x6e28dca5 // fmul v5.4s, v5.4s, v8.4s
+	FMOVQ F5, 800(R1)
+	CMP $7, R0
+	BEQ next2
+	VAND V3.B16, V4.B16, V4.B16
+	WORD $0x6e28dc84 // fmul v4.4s, v4.4s, v8.4s
+next2:
+	FMOVQ 48(R3), F4
+	VAND V2.B16, V4.B16, V5.B16
+	VTBL V5.B16, [V0.B16], V6.B16
+	VTBL V5.B16, [V1.B16], V5.B16
+	VZIP1 V5.B16, V6.B16, V8.B16
+	VZIP2 V5.B16, V6.B16, V5.B16
+	VSHL $16, V8.S4, V6.S4
+	WORD $0x6e27dcc6 // fmul v6.4s, v6.4s, v7.4s
+	FMOVQ F6, 48(R1)
+	CMP $1, R0
+	BEQ next3
+	VAND V3.B16, V8.B16, V6.B16
+	WORD $0x6e27dcc6 // fmul v6.4s, v6.4s, v7.4s
+	FMOVQ F6, 176(R1)
+	CMP $2, R0
+	BEQ next3
+	VSHL $16, V5.S4, V6.S4
+	WORD $0x6e27dcc6 // fmul v6.4s, v6.4s, v7.4s
+	FMOVQ F6, 304(R1)
+	CMP $3, R0
+	BEQ next3
+	VAND V3.B16, V5.B16, V5.B16
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	FMOVQ F5, 432(R1)
+	CMP $4, R0
+	BEQ next3
+	VUSHR $4, V4.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V5.B16
+	VTBL V4.B16, [V1.B16], V4.B16
+	VZIP1 V4.B16, V5.B16, V6.B16
+	VZIP2 V4.B16, V5.B16, V4.B16
+	VSHL $16, V6.S4, V5.S4
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	FMOVQ F5, 560(R1)
+	CMP $5, R0
+	BEQ next3
+	VAND V3.B16, V6.B16, V5.B16
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	FMOVQ F5, 688(R1)
+	CMP $6, R0
+	BEQ next3
+	VSHL $16, V4.S4, V5.S4
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	FMOVQ F5, 816(R1)
+	CMP $7, R0
+	BEQ next3
+	VAND V3.B16, V4.B16, V4.B16
+	WORD $0x6e27dc84 // fmul v4.4s, v4.4s, v7.4s
+next3:
+	FMOVQ 64(R3), F4
+	VAND V2.B16, V4.B16, V5.B16
+	VTBL V5.B16, [V0.B16], V6.B16
+	VTBL V5.B16, [V1.B16], V5.B16
+	VZIP1 V5.B16, V6.B16, V7.B16
+	VZIP2 V5.B16, V6.B16, V5.B16
+	VSHL $16, V7.S4, V6.S4
+	WORD $0x6e2adcc6 // fmul v6.4s, v6.4s, v10.4s
+	FMOVQ F6, 64(R1)
+	CMP $1, R0
+	BEQ next4
+	VAND V3.B16, V7.B16, V6.B16
+	WORD $0x6e2adcc6 // fmul v6.4s, v6.4s, v10.4s
+	FMOVQ F6, 192(R1)
+	CMP $2, R0
+	BEQ next4
+	VSHL $16, V5.S4, V6.S4
+	WORD $0x6e2adcc6 // fmul v6.4s, v6.4s, v10.4s
+	FMOVQ F6, 320(R1)
+	CMP $3, R0
+	BEQ next4
+	VAND V3.B16, V5.B16, V5.B16
+	WORD $0x6e2adca5 // fmul v5.4s, v5.4s, v10.4s
+	FMOVQ F5, 448(R1)
+	CMP $4, R0
+	BEQ next4
+	VUSHR $4, V4.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V5.B16
+	VTBL V4.B16, [V1.B16], V4.B16
+	VZIP1 V4.B16, V5.B16, V6.B16
+	VZIP2 V4.B16, V5.B16, V4.B16
+	VSHL $16, V6.S4, V5.S4
+	WORD $0x6e2adca5 // fmul v5.4s, v5.4s, v10.4s
+	FMOVQ F5, 576(R1)
+	CMP $5, R0
+	BEQ next4
+	VAND V3.B16, V6.B16, V5.B16
+	WORD $0x6e2adca5 // fmul v5.4s, v5.4s, v10.4s
+	FMOVQ F5, 704(R1)
+	CMP $6, R0
+	BEQ next4
+	VSHL $16, V4.S4, V5.S4
+	WORD $0x6e2adca5 // fmul v5.4s, v5.4s, v10.4s
+	FMOVQ F5, 832(R1)
+	CMP $7, R0
+	BEQ next4
+	VAND V3.B16, V4.B16, V4.B16
+	WORD $0x6e2adc84 // fmul v4.4s, v4.4s, v10.4s
+next4:
+	FMOVQ 80(R3), F4
+	VAND V2.B16, V4.B16, V5.B16
+	VTBL V5.B16, [V0.B16], V6.B16
+	VTBL V5.B16, [V1.B16], V5.B16
+	VZIP1 V5.B16, V6.B16, V7.B16
+	VZIP2 V5.B16, V6.B16, V5.B16
+	VSHL $16, V7.S4, V6.S4
+	WORD $0x6e29dcc6 // fmul v6.4s, v6.4s, v9.4s
+	FMOVQ F6, 80(R1)
+	CMP $1, R0
+	BEQ next5
+	VAND V3.B16, V7.B16, V6.B16
+	WORD $0x6e29dcc6 // fmul v6.4s, v6.4s, v9.4s
+	FMOVQ F6, 208(R1)
+	CMP $2, R0
+	BEQ next5
+	VSHL $16, V5.S4, V6.S4
+	WORD $0x6e29dcc6 // fmul v6.4s, v6.4s, v9.4s
+	FMOVQ F6, 336(R1)
+	CMP $3, R0
+	BEQ next5
+	VAND V3.B16, V5.B16, V5.B16
+	WORD $0x6e29dca5 // fmul v5.4s, v5.4s, v9.4s
+	FMOVQ F5, 464(R1)
+	CMP $4, R0
+	BEQ next5
+	VUSHR $4, V4.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V5.B16
+	VTBL V4.B16, [V1.B16], V4.B16
+	VZIP1 V4.B16, V5.B16, V6.B16
+	VZIP2 V4.B16, V5.B16, V4.B16
+	VSHL $16, V6.S4, V5.S4
+	WORD $0x6e29dca5 // fmul v5.4s, v5.4s, v9.4s
+	FMOVQ F5, 592(R1)
+	CMP $5, R0
+	BEQ next5
+	VAND V3.B16, V6.B16, V5.B16
+	WORD $0x6e29dca5 // fmul v5.4s, v5.4s, v9.4s
+	FMOVQ F5, 720(R1)
+	CMP $6, R0
+	BEQ next5
+	VSHL $16, V4.S4, V5.S4
+	WORD $0x6e29dca5 // fmul v5.4s, v5.4s, v9.4s
+	FMOVQ F5, 848(R1)
+	CMP $7, R0
+	BEQ next5
+	VAND V3.B16, V4.B16, V4.B16
+	WORD $0x6e29dc84 // fmul v4.4s, v4.4s, v9.4s
+next5:
+	FMOVQ 96(R3), F4
+	VAND V2.B16, V4.B16, V5.B16
+	VTBL V5.B16, [V0.B16], V6.B16
+	VTBL V5.B16, [V1.B16], V5.B16
+	VZIP1 V5.B16, V6.B16, V7.B16
+	VZIP2 V5.B16, V6.B16, V5.B16
+	VSHL $16, V7.S4, V6.S4
+	WORD $0x6e2cdcc6 // fmul v6.4s, v6.4s, v12.4s
+	FMOVQ F6, 96(R1)
+	CMP $1, R0
+	BEQ next6
+	VAND V3.B16, V7.B16, V6.B16
+	WORD $0x6e2cdcc6 // fmul v6.4s, v6.4s, v12.4s
+	FMOVQ F6, 224(R1)
+	CMP $2, R0
+	BEQ next6
+	VSHL $16, V5.S4, V6.S4
+	WORD $0x6e2cdcc6 // fmul v6.4s, v6.4s, v12.4s
+	FMOVQ F6, 352(R1)
+	CMP $3, R0
+	BEQ next6
+	VAND V3.B16, V5.B16, V5.B16
+	WORD $0x6e2cdca5 // fmul v5.4s, v5.4s, v12.4s
+	FMOVQ F5, 480(R1)
+	CMP $4, R0
+	BEQ next6
+	VUSHR $4, V4.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V5.B16
+	VTBL V4.B16, [V1.B16], V4.B16
+	VZIP1 V4.B16, V5.B16, V6.B16
+	VZIP2 V4.B16, V5.B16, V4.B16
+	VSHL $16, V6.S4, V5.S4
+	WORD $0x6e2cdca5 // fmul v5.4s, v5.4s, v12.4s
+	FMOVQ F5, 608(R1)
+	CMP $5, R0
+	BEQ next6
+	VAND V3.B16, V6.B16, V5.B16
+	WORD $0x6e2cdca5 // fmul v5.4s, v5.4s, v12.4s
+	FMOVQ F5, 736(R1)
+	CMP $6, R0
+	BEQ next6
+	VSHL $16, V4.S4, V5.S4
+	WORD $0x6e2cdca5 // fmul v5.4s, v5.4s, v12.4s
+	FMOVQ F5, 864(R1)
+	CMP $7, R0
+	BEQ next6
+	VAND V3.B16, V4.B16, V4.B16
+	WORD $0x6e2cdc84 // fmul v4.4s, v4.4s, v12.4s
+next6:
+	FMOVQ 112(R3), F4
+	VAND V2.B16, V4.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V5.B16
+	VTBL V2.B16, [V1.B16], V2.B16
+	VZIP1 V2.B16, V5.B16, V6.B16
+	VZIP2 V2.B16, V5.B16, V2.B16
+	VSHL $16, V6.S4, V5.S4
+	WORD $0x6e2bdca5 // fmul v5.4s, v5.4s, v11.4s
+	FMOVQ F5, 112(R1)
+	CMP $1, R0
+	BEQ next7
+	VAND V3.B16, V6.B16, V5.B16
+	WORD $0x6e2bdca5 // fmul v5.4s, v5.4s, v11.4s
+	FMOVQ F5, 240(R1)
+	CMP $2, R0
+	BEQ next7
+	VSHL $16, V2.S4, V5.S4
+	WORD $0x6e2bdca5 // fmul v5.4s, v5.4s, v11.4s
+	FMOVQ F5, 368(R1)
+	CMP $3, R0
+	BEQ next7
+	VAND V3.B16, V2.B16, V2.B16
+	WORD $0x6e2bdc42 // fmul v2.4s, v2.4s, v11.4s
+	FMOVQ F2, 496(R1)
+	CMP $4, R0
+	BEQ next7
+	VUSHR $4, V4.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V0.B16
+	VTBL V2.B16, [V1.B16], V1.B16
+	VZIP1 V1.B16, V0.B16, V2.B16
+	VZIP2 V1.B16, V0.B16, V0.B16
+	VSHL $16, V2.S4, V1.S4
+	WORD $0x6e2bdc21 // fmul v1.4s, v1.4s, v11.4s
+	FMOVQ F1, 624(R1)
+	CMP $5, R0
+	BEQ next7
+	VAND V3.B16, V2.B16, V1.B16
+	WORD $0x6e2bdc21 // fmul v1.4s, v1.4s, v11.4s
+	FMOVQ F1, 752(R1)
+	CMP $6, R0
+	BEQ next7
+	VSHL $16, V0.S4, V1.S4
+	WORD $0x6e2bdc21 // fmul v1.4s, v1.4s, v11.4s
+	FMOVQ F1, 880(R1)
+	CMP $7, R0
+	BEQ next7
+	VAND V3.B16, V0.B16, V0.B16
+	WORD $0x6e2bdc00 // fmul v0.4s, v0.4s, v11.4s
+next7:
+done:
+	RET
+
 DATA consts<>+0(SB)/8, $0xffff0000ffff0000
 DATA consts<>+8(SB)/8, $0xffff0000ffff0000
-GLOBL consts<>(SB), RODATA|NOPTR, $16
+DATA consts<>+16(SB)/8, $0x20a808407ca2cefe
+DATA consts<>+24(SB)/8, $0xdaa6803c08b02000
+DATA consts<>+32(SB)/8, $0xc1c1c2c2c2c2c2c2
+DATA consts<>+40(SB)/8, $0x4242424242414100
+DATA consts<>+48(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA consts<>+56(SB)/8, $0x0f0f0f0f0f0f0f0f
+GLOBL consts<>(SB), RODATA|NOPTR, $64

@@ -14,6 +14,11 @@ func gemvBF16NEON(k int, a *float32, b *uint16, c *float32, add bool)
 //go:noescape
 func gemvQ8NEON(k int, a *float32, b *byte, c *float32, add bool)
 
+// gemvQ4NEON computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of an int4 panel; k is not 0.
+//
+//go:noescape
+func gemvQ4NEON(k int, a *float32, b *byte, c *float32, add bool)
+
 // widenBF16NEON converts a bfloat16 panel to a float32 panel.
 //
 //go:noescape
@@ -23,3 +28,8 @@ func widenBF16NEON(k int, dst *float32, b *uint16)
 //
 //go:noescape
 func widenQ8NEON(k int, dst *float32, b *byte)
+
+// widenQ4NEON converts an int4 panel to a float32 panel; k is not 0.
+//
+//go:noescape
+func widenQ4NEON(k int, dst *float32, b *byte)

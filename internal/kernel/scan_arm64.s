@@ -564,6 +564,507 @@ summed:
 	CBNZ R11, block
 	RET
 
+// func scanForthNEON(l, n int, u, delta *float32, ldu, ldd int, a, b *float32, ldb int, trace *float32)
+TEXT ·scanForthNEON(SB), NOSPLIT, $0-80
+	MOVD $consts<>(SB), R0
+	FMOVQ 0(R0), F0
+	FMOVQ 16(R0), F1
+	FMOVQ 32(R0), F2
+	MOVD n+8(FP), R1
+	MOVD u+16(FP), R2
+	MOVD delta+24(FP), R3
+	MOVD a+48(FP), R4
+	MOVD b+56(FP), R5
+	MOVD ldu+32(FP), R6
+	LSL $2, R6
+	MOVD ldd+40(FP), R7
+	LSL $2, R7
+	MOVD ldb+64(FP), R8
+	LSL $2, R8
+	MOVD trace+72(FP), R9
+	MOVD R9, R10
+	ADD R1<<8, R10
+	MOVD l+0(FP), R11
+position:
+	FMOVQ 0(R3), F3
+	FMOVQ 0(R2), F4
+	WORD $0x6e24dc64 // fmul v4.4s, v3.4s, v4.4s
+	FMOVQ 48(R0), F5
+	WORD $0x4ea5f463 // fmin v3.4s, v3.4s, v5.4s
+	FMOVQ 16(R3), F5
+	FMOVQ 16(R2), F6
+	WORD $0x6e26dca6 // fmul v6.4s, v5.4s, v6.4s
+	FMOVQ 48(R0), F7
+	WORD $0x4ea7f4a5 // fmin v5.4s, v5.4s, v7.4s
+	FMOVQ 32(R3), F7
+	FMOVQ 32(R2), F8
+	WORD $0x6e28dce8 // fmul v8.4s, v7.4s, v8.4s
+	FMOVQ 48(R0), F9
+	WORD $0x4ea9f4e7 // fmin v7.4s, v7.4s, v9.4s
+	FMOVQ 48(R3), F9
+	FMOVQ 48(R2), F10
+	WORD $0x6e2add2a // fmul v10.4s, v9.4s, v10.4s
+	FMOVQ 48(R0), F11
+	WORD $0x4eabf529 // fmin v9.4s, v9.4s, v11.4s
+	MOVD R4, R12
+	MOVD R5, R13
+	MOVD R1, R14
+state:
+	FMOVS.P 4(R13), F11
+	FMOVQ 0(R12), F12
+	FMOVQ 16(R12), F13
+	WORD $0x6e2cdc6c // fmul v12.4s, v3.4s, v12.4s
+	WORD $0x6e2ddcad // fmul v13.4s, v5.4s, v13.4s
+	WORD $0x4e21f58c // fmax v12.4s, v12.4s, v1.4s
+	WORD $0x4e21f5ad // fmax v13.4s, v13.4s, v1.4s
+	WORD $0x4ea2f58c // fmin v12.4s, v12.4s, v2.4s
+	WORD $0x4ea2f5ad // fmin v13.4s, v13.4s, v2.4s
+	WORD $0x4e20d58e // fadd v14.4s, v12.4s, v0.4s
+	WORD $0x4e20d5af // fadd v15.4s, v13.4s, v0.4s
+	WORD $0x4ea0d5d0 // fsub v16.4s, v14.4s, v0.4s
+	WORD $0x4ea0d5f1 // fsub v17.4s, v15.4s, v0.4s
+	WORD $0x4eb0d58c // fsub v12.4s, v12.4s, v16.4s
+	WORD $0x4eb1d5ad // fsub v13.4s, v13.4s, v17.4s
+	FMOVQ 64(R0), F16
+	FMOVQ 64(R0), F17
+	FMOVQ 80(R0), F18
+	FMOVQ 80(R0), F19
+	VFMLA V12.S4, V16.S4, V18.S4
+	VFMLA V13.S4, V17.S4, V19.S4
+	FMOVQ 96(R0), F16
+	FMOVQ 96(R0), F17
+	VFMLA V12.S4, V18.S4, V16.S4
+	VFMLA V13.S4, V19.S4, V17.S4
+	FMOVQ 112(R0), F18
+	FMOVQ 112(R0), F19
+	VFMLA V12.S4, V16.S4, V18.S4
+	VFMLA V13.S4, V17.S4, V19.S4
+	FMOVQ 128(R0), F16
+	FMOVQ 128(R0), F17
+	VFMLA V12.S4, V18.S4, V16.S4
+	VFMLA V13.S4, V19.S4, V17.S4
+	FMOVQ 144(R0), F18
+	FMOVQ 144(R0), F19
+	VFMLA V12.S4, V16.S4, V18.S4
+	VFMLA V13.S4, V17.S4, V19.S4
+	VSHL $23, V14.S4, V12.S4
+	VSHL $23, V15.S4, V13.S4
+	WORD $0x6e2cde4c // fmul v12.4s, v18.4s, v12.4s
+	WORD $0x6e2dde6d // fmul v13.4s, v19.4s, v13.4s
+	WORD $0x4f8b908e // fmul v14.4s, v4.4s, v11.s[0]
+	WORD $0x4f8b90cf // fmul v15.4s, v6.4s, v11.s[0]
+	FMOVQ 64(R9), F16
+	FMOVQ 80(R9), F17
+	VFMLA V12.S4, V16.S4, V14.S4
+	VFMLA V13.S4, V17.S4, V15.S4
+	FMOVQ F12, 0(R10)
+	FMOVQ F13, 16(R10)
+	FMOVQ F14, 64(R10)
+	FMOVQ F15, 80(R10)
+	FMOVQ 32(R12), F12
+	FMOVQ 48(R12), F13
+	WORD $0x6e2cdcec // fmul v12.4s, v7.4s, v12.4s
+	WORD $0x6e2ddd2d // fmul v13.4s, v9.4s, v13.4s
+	WORD $0x4e21f58c // fmax v12.4s, v12.4s, v1.4s
+	WORD $0x4e21f5ad // fmax v13.4s, v13.4s, v1.4s
+	WORD $0x4ea2f58c // fmin v12.4s, v12.4s, v2.4s
+	WORD $0x4ea2f5ad // fmin v13.4s, v13.4s, v2.4s
+	WORD $0x4e20d58e // fadd v14.4s, v12.4s, v0.4s
+	WORD $0x4e20d5af // fadd v15.4s, v13.4s, v0.4s
+	WORD $0x4ea0d5d0 // fsub v16.4s, v14.4s, v0.4s
+	WORD $0x4ea0d5f1 // fsub v17.4s, v15.4s, v0.4s
+	WORD $0x4eb0d58c // fsub v12.4s, v12.4s, v16.4s
+	WORD $0x4eb1d5ad // fsub v13.4s, v13.4s, v17.4s
+	FMOVQ 64(R0), F16
+	FMOVQ 64(R0), F17
+	FMOVQ 80(R0), F18
+	FMOVQ 80(R0), F19
+	VFMLA V12.S4, V16.S4, V18.S4
+	VFMLA V13.S4, V17.S4, V19.S4
+	FMOVQ 96(R0), F16
+	FMOVQ 96(R0), F17
+	VFMLA V12.S4, V18.S4, V16.S4
+	VFMLA V13.S4, V19.S4, V17.S4
+	FMOVQ 112(R0), F18
+	FMOVQ 112(R0), F19
+	VFMLA V12.S4, V16.S4, V18.S4
+	VFMLA V13.S4, V17.S4, V19.S4
+	FMOVQ 128(R0), F16
+	FMOVQ 128(R0), F17
+	VFMLA V12.S4, V18.S4, V16.S4
+	VFMLA V13.S4, V19.S4, V17.S4
+	FMOVQ 144(R0), F18
+	FMOVQ 144(R0), F19
+	VFMLA V12.S4, V16.S4, V18.S4
+	VFMLA V13.S4, V17.S4, V19.S4
+	VSHL $23, V14.S4, V12.S4
+	VSHL $23, V15.S4, V13.S4
+	WORD $0x6e2cde4c // fmul v12.4s, v18.4s, v12.4s
+	WORD $0x6e2dde6d // fmul v13.4s, v19.4s, v13.4s
+	WORD $0x4f8b910e // fmul v14.4s, v8.4s, v11.s[0]
+	WORD $0x4f8b914b // fmul v11.4s, v10.4s, v11.s[0]
+	FMOVQ 96(R9), F15
+	FMOVQ 112(R9), F16
+	VFMLA V12.S4, V15.S4, V14.S4
+	VFMLA V13.S4, V16.S4, V11.S4
+	FMOVQ F12, 32(R10)
+	FMOVQ F13, 48(R10)
+	FMOVQ F14, 96(R10)
+	FMOVQ F11, 112(R10)
+	ADD $256, R9
+	ADD $256, R10
+	ADD $64, R12
+	SUBS $1, R14
+	BNE state
+	ADD R6, R2
+	ADD R7, R3
+	ADD R8, R5
+	SUBS $1, R11
+	BNE position
+	RET
+
+// func scanBackNEON(l, n int, u, delta, dy, du, ddelta *float32, ldu, ldd, lddy, lddu, ldddelta int, a, b, c *float32, ldb, ldc int, d, dd, trace, grad, da *float32)
+TEXT ·scanBackNEON(SB), NOSPLIT, $0-176
+	MOVD $consts<>(SB), R0
+	MOVD n+8(FP), R1
+	MOVD trace+152(FP), R2
+	MOVD R2, R3
+	MOVD $256, R4
+	MUL R1, R4, R4
+	SUB R4, R3
+	MOVD l+0(FP), R5
+position:
+	MOVD u+16(FP), R6
+	MOVD delta+24(FP), R7
+	MOVD dy+32(FP), R8
+	MOVD dd+144(FP), R9
+	FMOVQ 0(R7), F0
+	FMOVQ 0(R8), F1
+	VMOVI $0, V2.B16
+	VMOVI $0, V3.B16
+	FMOVQ 0(R6), F4
+	FMOVQ 0(R9), F5
+	VFMLA V1.S4, V4.S4, V5.S4
+	FMOVQ F5, 0(R9)
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	FMOVQ 16(R7), F5
+	FMOVQ 16(R8), F6
+	VMOVI $0, V7.B16
+	VMOVI $0, V8.B16
+	FMOVQ 16(R6), F9
+	FMOVQ 16(R9), F10
+	VFMLA V6.S4, V9.S4, V10.S4
+	FMOVQ F10, 16(R9)
+	WORD $0x6e25dd29 // fmul v9.4s, v9.4s, v5.4s
+	FMOVQ 32(R7), F10
+	FMOVQ 32(R8), F11
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	FMOVQ 32(R6), F14
+	FMOVQ 32(R9), F15
+	VFMLA V11.S4, V14.S4, V15.S4
+	FMOVQ F15, 32(R9)
+	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
+	FMOVQ 48(R7), F15
+	FMOVQ 48(R8), F16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	FMOVQ 48(R6), F19
+	FMOVQ 48(R9), F20
+	VFMLA V16.S4, V19.S4, V20.S4
+	FMOVQ F20, 48(R9)
+	WORD $0x6e2fde73 // fmul v19.4s, v19.4s, v15.4s
+	MOVD a+96(FP), R6
+	MOVD grad+160(FP), R7
+	MOVD da+168(FP), R8
+	MOVD b+104(FP), R9
+	MOVD c+112(FP), R10
+	MOVD R1, R11
+state:
+	FMOVS.P 4(R9), F20
+	FMOVS.P 4(R10), F21
+	FMOVQ 0(R7), F22
+	WORD $0x4f951036 // fmla v22.4s, v1.4s, v21.s[0]
+	FMOVQ 128(R2), F23
+	VFMLA V22.S4, V4.S4, V23.S4
+	FMOVQ F23, 128(R2)
+	FMOVQ 64(R2), F23
+	FMOVQ 192(R2), F24
+	VFMLA V1.S4, V23.S4, V24.S4
+	FMOVQ F24, 192(R2)
+	WORD $0x4f9412c2 // fmla v2.4s, v22.4s, v20.s[0]
+	FMOVQ 0(R2), F23
+	WORD $0x6e37ded6 // fmul v22.4s, v22.4s, v23.4s
+	FMOVQ F22, 0(R7)
+	FMOVQ 64(R3), F23
+	WORD $0x6e37ded6 // fmul v22.4s, v22.4s, v23.4s
+	FMOVQ 0(R6), F23
+	VFMLA V22.S4, V23.S4, V3.S4
+	FMOVQ 0(R8), F23
+	VFMLA V22.S4, V0.S4, V23.S4
+	FMOVQ F23, 0(R8)
+	FMOVQ 16(R7), F22
+	WORD $0x4f9510d6 // fmla v22.4s, v6.4s, v21.s[0]
+	FMOVQ 144(R2), F23
+	VFMLA V22.S4, V9.S4, V23.S4
+	FMOVQ F23, 144(R2)
+	FMOVQ 80(R2), F23
+	FMOVQ 208(R2), F24
+	VFMLA V6.S4, V23.S4, V24.S4
+	FMOVQ F24, 208(R2)
+	WORD $0x4f9412c7 // fmla v7.4s, v22.4s, v20.s[0]
+	FMOVQ 16(R2), F23
+	WORD $0x6e37ded6 // fmul v22.4s, v22.4s, v23.4s
+	FMOVQ F22, 16(R7)
+	FMOVQ 80(R3), F23
+	WORD $0x6e37ded6 // fmul v22.4s, v22.4s, v23.4s
+	FMOVQ 16(R6), F23
+	VFMLA V22.S4, V23.S4, V8.S4
+	FMOVQ 16(R8), F23
+	VFMLA V22.S4, V5.S4, V23.S4
+	FMOVQ F23, 16(R8)
+	FMOVQ 32(R7), F22
+	WORD $0x4f951176 // fmla v22.4s, v11.4s, v21.s[0]
+	FMOVQ 160(R2), F23
+	VFMLA V22.S4, V14.S4, V23.S4
+	FMOVQ F23, 160(R2)
+	FMOVQ 96(R2), F23
+	FMOVQ 224(R2), F24
+	VFMLA V11.S4, V23.S4, V24.S4
+	FMOVQ F24, 224(R2)
+	WORD $0x4f9412cc // fmla v12.4s, v22.4s, v20.s[0]
+	FMOVQ 32(R2), F23
+	WORD $0x6e37ded6 // fmul v22.4s, v22.4s, v23.4s
+	FMOVQ F22, 32(R7)
+	FMOVQ 96(R3), F23
+	WORD $0x6e37ded6 // fmul v22.4s, v22.4s, v23.4s
+	FMOVQ 32(R6), F23
+	VFMLA V22.S4, V23.S4, V13.S4
+	FMOVQ 32(R8), F23
+	VFMLA V22.S4, V10.S4, V23.S4
+	FMOVQ F23, 32(R8)
+	FMOVQ 48(R7), F22
+	WORD $0x4f951216 // fmla v22.4s, v16.4s, v21.s[0]
+	FMOVQ 176(R2), F21
+	VFMLA V22.S4, V19.S4, V21.S4
+	FMOVQ F21, 176(R2)
+	FMOVQ 112(R2), F21
+	FMOVQ 240(R2), F23
+	VFMLA V16.S4, V21.S4, V23.S4
+	FMOVQ F23, 240(R2)
+	WORD $0x4f9412d1 // fmla v17.4s, v22.4s, v20.s[0]
+	FMOVQ 48(R2), F20
+	WORD $0x6e34ded4 // fmul v20.4s, v22.4s, v20.4s
+	FMOVQ F20, 48(R7)
+	FMOVQ 112(R3), F21
+	WORD $0x6e35de94 // fmul v20.4s, v20.4s, v21.4s
+	FMOVQ 48(R6), F21
+	VFMLA V20.S4, V21.S4, V18.S4
+	FMOVQ 48(R8), F21
+	VFMLA V20.S4, V15.S4, V21.S4
+	FMOVQ F21, 48(R8)
+	ADD $256, R2
+	ADD $256, R3
+	ADD $64, R6
+	ADD $64, R7
+	ADD $64, R8
+	SUBS $1, R11
+	BNE state
+	SUB R4, R2
+	SUB R4, R2
+	SUB R4, R3
+	SUB R4, R3
+	MOVD u+16(FP), R6
+	MOVD d+136(FP), R7
+	MOVD du+40(FP), R8
+	MOVD ddelta+48(FP), R9
+	FMOVQ 0(R6), F4
+	FMOVQ 0(R7), F9
+	WORD $0x6e29dc21 // fmul v1.4s, v1.4s, v9.4s
+	VFMLA V0.S4, V2.S4, V1.S4
+	FMOVQ 160(R0), F0
+	WORD $0x6e20dc60 // fmul v0.4s, v3.4s, v0.4s
+	VFMLA V2.S4, V4.S4, V0.S4
+	FMOVQ F1, 0(R8)
+	FMOVQ F0, 0(R9)
+	FMOVQ 16(R6), F0
+	FMOVQ 16(R7), F1
+	WORD $0x6e21dcc1 // fmul v1.4s, v6.4s, v1.4s
+	VFMLA V5.S4, V7.S4, V1.S4
+	FMOVQ 160(R0), F2
+	WORD $0x6e22dd02 // fmul v2.4s, v8.4s, v2.4s
+	VFMLA V7.S4, V0.S4, V2.S4
+	FMOVQ F1, 16(R8)
+	FMOVQ F2, 16(R9)
+	FMOVQ 32(R6), F0
+	FMOVQ 32(R7), F1
+	WORD $0x6e21dd61 // fmul v1.4s, v11.4s, v1.4s
+	VFMLA V10.S4, V12.S4, V1.S4
+	FMOVQ 160(R0), F2
+	WORD $0x6e22dda2 // fmul v2.4s, v13.4s, v2.4s
+	VFMLA V12.S4, V0.S4, V2.S4
+	FMOVQ F1, 32(R8)
+	FMOVQ F2, 32(R9)
+	FMOVQ 48(R6), F0
+	FMOVQ 48(R7), F1
+	WORD $0x6e21de01 // fmul v1.4s, v16.4s, v1.4s
+	VFMLA V15.S4, V17.S4, V1.S4
+	FMOVQ 160(R0), F2
+	WORD $0x6e22de42 // fmul v2.4s, v18.4s, v2.4s
+	VFMLA V17.S4, V0.S4, V2.S4
+	FMOVQ F1, 48(R8)
+	FMOVQ F2, 48(R9)
+	MOVD u+16(FP), R6
+	MOVD ldu+56(FP), R7
+	LSL $2, R7
+	SUB R7, R6
+	MOVD R6, u+16(FP)
+	MOVD delta+24(FP), R6
+	MOVD ldd+64(FP), R7
+	LSL $2, R7
+	SUB R7, R6
+	MOVD R6, delta+24(FP)
+	MOVD dy+32(FP), R6
+	MOVD lddy+72(FP), R7
+	LSL $2, R7
+	SUB R7, R6
+	MOVD R6, dy+32(FP)
+	MOVD du+40(FP), R6
+	MOVD lddu+80(FP), R7
+	LSL $2, R7
+	SUB R7, R6
+	MOVD R6, du+40(FP)
+	MOVD ddelta+48(FP), R6
+	MOVD ldddelta+88(FP), R7
+	LSL $2, R7
+	SUB R7, R6
+	MOVD R6, ddelta+48(FP)
+	MOVD b+104(FP), R6
+	MOVD ldb+120(FP), R7
+	LSL $2, R7
+	SUB R7, R6
+	MOVD R6, b+104(FP)
+	MOVD c+112(FP), R6
+	MOVD ldc+128(FP), R7
+	LSL $2, R7
+	SUB R7, R6
+	MOVD R6, c+112(FP)
+	SUBS $1, R5
+	BNE position
+	RET
+
+// func scanFoldNEON(count int, trace, db, dc *float32)
+TEXT ·scanFoldNEON(SB), NOSPLIT, $0-32
+	MOVD trace+8(FP), R0
+	MOVD db+16(FP), R1
+	MOVD dc+24(FP), R2
+	MOVD count+0(FP), R3
+	LSR $2, R3, R3
+	VMOVI $0, V0.B16
+places:
+	FMOVQ 128(R0), F1
+	FMOVQ F0, 128(R0)
+	FMOVQ 144(R0), F2
+	FMOVQ F0, 144(R0)
+	FMOVQ 160(R0), F3
+	FMOVQ F0, 160(R0)
+	FMOVQ 176(R0), F4
+	FMOVQ F0, 176(R0)
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e24d462 // fadd v2.4s, v3.4s, v4.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	FMOVQ 384(R0), F2
+	FMOVQ F0, 384(R0)
+	FMOVQ 400(R0), F3
+	FMOVQ F0, 400(R0)
+	FMOVQ 416(R0), F4
+	FMOVQ F0, 416(R0)
+	FMOVQ 432(R0), F5
+	FMOVQ F0, 432(R0)
+	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
+	WORD $0x4e25d483 // fadd v3.4s, v4.4s, v5.4s
+	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
+	FMOVQ 640(R0), F3
+	FMOVQ F0, 640(R0)
+	FMOVQ 656(R0), F4
+	FMOVQ F0, 656(R0)
+	FMOVQ 672(R0), F5
+	FMOVQ F0, 672(R0)
+	FMOVQ 688(R0), F6
+	FMOVQ F0, 688(R0)
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	WORD $0x4e26d4a4 // fadd v4.4s, v5.4s, v6.4s
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	FMOVQ 896(R0), F4
+	FMOVQ F0, 896(R0)
+	FMOVQ 912(R0), F5
+	FMOVQ F0, 912(R0)
+	FMOVQ 928(R0), F6
+	FMOVQ F0, 928(R0)
+	FMOVQ 944(R0), F7
+	FMOVQ F0, 944(R0)
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+	WORD $0x4e27d4c5 // fadd v5.4s, v6.4s, v7.4s
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+	WORD $0x6e22d421 // faddp v1.4s, v1.4s, v2.4s
+	WORD $0x6e24d462 // faddp v2.4s, v3.4s, v4.4s
+	WORD $0x6e22d421 // faddp v1.4s, v1.4s, v2.4s
+	FMOVQ F1, 0(R1)
+	ADD $16, R1
+	FMOVQ 192(R0), F1
+	FMOVQ F0, 192(R0)
+	FMOVQ 208(R0), F2
+	FMOVQ F0, 208(R0)
+	FMOVQ 224(R0), F3
+	FMOVQ F0, 224(R0)
+	FMOVQ 240(R0), F4
+	FMOVQ F0, 240(R0)
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e24d462 // fadd v2.4s, v3.4s, v4.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	FMOVQ 448(R0), F2
+	FMOVQ F0, 448(R0)
+	FMOVQ 464(R0), F3
+	FMOVQ F0, 464(R0)
+	FMOVQ 480(R0), F4
+	FMOVQ F0, 480(R0)
+	FMOVQ 496(R0), F5
+	FMOVQ F0, 496(R0)
+	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
+	WORD $0x4e25d483 // fadd v3.4s, v4.4s, v5.4s
+	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
+	FMOVQ 704(R0), F3
+	FMOVQ F0, 704(R0)
+	FMOVQ 720(R0), F4
+	FMOVQ F0, 720(R0)
+	FMOVQ 736(R0), F5
+	FMOVQ F0, 736(R0)
+	FMOVQ 752(R0), F6
+	FMOVQ F0, 752(R0)
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	WORD $0x4e26d4a4 // fadd v4.4s, v5.4s, v6.4s
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	FMOVQ 960(R0), F4
+	FMOVQ F0, 960(R0)
+	FMOVQ 976(R0), F5
+	FMOVQ F0, 976(R0)
+	FMOVQ 992(R0), F6
+	FMOVQ F0, 992(R0)
+	FMOVQ 1008(R0), F7
+	FMOVQ F0, 1008(R0)
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+	WORD $0x4e27d4c5 // fadd v5.4s, v6.4s, v7.4s
+	WORD $0x4e25d484 // fadd v4.4s, v4.4s, v5.4s
+	WORD $0x6e22d421 // faddp v1.4s, v1.4s, v2.4s
+	WORD $0x6e24d462 // faddp v2.4s, v3.4s, v4.4s
+	WORD $0x6e22d421 // faddp v1.4s, v1.4s, v2.4s
+	FMOVQ F1, 0(R2)
+	ADD $16, R2
+	ADD $1024, R0
+	SUBS $1, R3
+	BNE places
+	RET
+
 DATA consts<>+0(SB)/8, $0x4b40007f4b40007f
 DATA consts<>+8(SB)/8, $0x4b40007f4b40007f
 DATA consts<>+16(SB)/8, $0xc2fe0000c2fe0000
@@ -584,4 +1085,6 @@ DATA consts<>+128(SB)/8, $0x3f3172143f317214
 DATA consts<>+136(SB)/8, $0x3f3172143f317214
 DATA consts<>+144(SB)/8, $0x3f8000003f800000
 DATA consts<>+152(SB)/8, $0x3f8000003f800000
-GLOBL consts<>(SB), RODATA|NOPTR, $160
+DATA consts<>+160(SB)/8, $0x3f3172183f317218
+DATA consts<>+168(SB)/8, $0x3f3172183f317218
+GLOBL consts<>(SB), RODATA|NOPTR, $176

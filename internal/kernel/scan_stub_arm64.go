@@ -8,3 +8,18 @@ package kernel
 //
 //go:noescape
 func scanNEON(l, n, blocks int, y, u, delta *float32, ldy, ldu, ldd int, a, h, b, c, d *float32, ldb, ldc, bBlock, cBlock, dStep int, bChannels, cChannels bool)
+
+// scanForthNEON is scanForthGeneric.
+//
+//go:noescape
+func scanForthNEON(l, n int, u, delta *float32, ldu, ldd int, a, b *float32, ldb int, trace *float32)
+
+// scanBackNEON is scanBackGeneric. What is given for a position is that for the last.
+//
+//go:noescape
+func scanBackNEON(l, n int, u, delta, dy, du, ddelta *float32, ldu, ldd, lddy, lddu, ldddelta int, a, b, c *float32, ldb, ldc int, d, dd, trace, grad, da *float32)
+
+// scanFoldNEON is scanFoldGeneric for a multiple of 4 places, in another order.
+//
+//go:noescape
+func scanFoldNEON(count int, trace, db, dc *float32)

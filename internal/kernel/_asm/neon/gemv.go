@@ -5,13 +5,15 @@ import "github.com/seqmix/seqmix/internal/kernel/_asm/internal/arm64"
 // panelVectors make the 32 columns of a panel.
 const panelVectors = panelBytes / vector
 
-// gemv emits the kernels for weights in bfloat16 and int8: the product of one row, and
-// the conversion of a panel to float32.
+// gemv emits the kernels for weights in bfloat16, int8 and int4: the product of one row,
+// and the conversion of a panel to float32.
 func gemv(file *arm64.File) {
 	rowBF16(file)
 	rowQ8(file)
+	rowQ4(file)
 	widenBF16(file)
 	widenQ8(file)
+	widenQ4(file)
 }
 
 // panelSums returns the sums of the columns, which begin with zero.

@@ -13,8 +13,15 @@ type scanKernel struct {
 	delta, dx, total [blockVectors]vec
 }
 
-// scan emits the selective scan.
+// scan emits the selective scan and its gradient.
 func scan(file *arm64.File) {
+	scanStates(file)
+	scanForth(file)
+	scanBack(file)
+	scanFold(file)
+}
+
+func scanStates(file *arm64.File) {
 	f := file.Func("scanNEON", "func(l, n, blocks int, y, u, delta *float32, ldy, ldu, ldd int, a, h, b, c, d *float32, ldb, ldc, bBlock, cBlock, dStep int, bChannels, cChannels bool)",
 		"is scanBlocksGeneric.")
 	f.Preload(exp2Consts...)

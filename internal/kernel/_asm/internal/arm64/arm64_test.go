@@ -15,6 +15,7 @@ func TestEncodings(t *testing.T) {
 	a, b := r[1], r[2]
 	for want, emit := range map[string]func(){
 		"0x4e3fd643 // fadd v3.4s, v18.4s, v31.4s":   func() { f.Add(a, b) },
+		"0x6e3fd643 // faddp v3.4s, v18.4s, v31.4s":  func() { f.AddPairs(a, b) },
 		"0x4ebfd643 // fsub v3.4s, v18.4s, v31.4s":   func() { f.Sub(a, b) },
 		"0x6e3fde43 // fmul v3.4s, v18.4s, v31.4s":   func() { f.Mul(a, b) },
 		"0x6e3ffe43 // fdiv v3.4s, v18.4s, v31.4s":   func() { f.Div(a, b) },

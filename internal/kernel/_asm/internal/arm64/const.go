@@ -1,6 +1,7 @@
 package arm64
 
 import (
+	"encoding/binary"
 	"math"
 	"slices"
 )
@@ -43,6 +44,15 @@ func (f *Func) FreshLanes(lanes [Lanes]float32) V {
 	var c [Lanes]uint32
 	for i, x := range lanes {
 		c[i] = math.Float32bits(x)
+	}
+	return f.constant(c)
+}
+
+// FreshBytes returns a vector of 16 bytes.
+func (f *Func) FreshBytes(bytes [vectorBytes]byte) V {
+	var c [Lanes]uint32
+	for i := range c {
+		c[i] = binary.LittleEndian.Uint32(bytes[4*i:])
 	}
 	return f.constant(c)
 }

@@ -185,6 +185,9 @@ func (f *Func) WidenHigh8(x V) V  { return f.unary(0x4f08a400, "sxtl2 v%d.8h, v%
 func (f *Func) WidenLow16(x V) V  { return f.unary(0x0f10a400, "sxtl v%d.4s, v%d.4h", x) }
 func (f *Func) WidenHigh16(x V) V { return f.unary(0x4f10a400, "sxtl2 v%d.4s, v%d.8h", x) }
 
+// AddPairs returns a0+a1, a2+a3, b0+b1, b2+b3.
+func (f *Func) AddPairs(a, b V) V { return f.binary(0x6e20d400, "faddp", a, b) }
+
 // MulAdd adds a·b to acc, MulSub subtracts it, with one rounding.
 func (f *Func) MulAdd(a, b, acc V) {
 	f.emit("VFMLA V%d.S4, V%d.S4, V%d.S4", use(b), use(a), mod(acc))
@@ -273,6 +276,27 @@ func (f *Func) Transpose2(a, b V) V { return f.shuffle("VTRN2 V%d.S4, V%d.S4, V%
 // LowHalves returns a0 a1 b0 b1 and HighHalves a2 a3 b2 b3.
 func (f *Func) LowHalves(a, b V) V  { return f.shuffle("VTRN1 V%d.D2, V%d.D2, V%d.D2", a, b) }
 func (f *Func) HighHalves(a, b V) V { return f.shuffle("VTRN2 V%d.D2, V%d.D2, V%d.D2", a, b) }
+
+// ZipLowBytes returns the lower eight bytes of a and b in turn, ZipHighBytes the upper
+// ones; ZipLowHalves and ZipHighHalves do the same with 16 bits.
+func (f *Func) ZipLowBytes(a, b V) V   { return f.shuffle("VZIP1 V%d.B16, V%d.B16, V%d.B16", a, b) }
+func (f *Func) ZipHighBytes(a, b V) V  { return f.shuffle("VZIP2 V%d.B16, V%d.B16, V%d.B16", a, b) }
+func (f *Func) ZipLowHalves(a, b V) V  { return f.shuffle("VZIP1 V%d.H8, V%d.H8, V%d.H8", a, b) }
+func (f *Func) ZipHighHalves(a, b V) V { return f.shuffle("VZIP2 V%d.H8, V%d.H8, V%d.H8", a, b) }
+
+// LookUp returns the bytes of table that the bytes of index tell, 0 for those from 16 on.
+func (f *Func) LookUp(table, index V) V {
+	r := f.V()
+	f.emit("VTBL V%d.B16, [V%d.B16], V%d.B16", use(index), use(table), def(r))
+	return r
+}
+
+// ShiftBytesRight shifts zeros into bytes.
+func (f *Func) ShiftBytesRight(x V, n int) V {
+	r := f.V()
+	f.emit("VUSHR $%d, V%d.B16, V%d.B16", n, use(x), def(r))
+	return r
+}
 
 func (f *Func) shuffle(format string, a, b V) V {
 	r := f.V()
