@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seqmix/seqmix/tensor"
+	"github.com/seqmix/seqmix/tokenizer/textmodel"
 	"github.com/spf13/cobra"
 )
 
@@ -57,10 +58,10 @@ func benchCommand() *cobra.Command {
 	return c
 }
 
-func measure(l *loaded, prompt, tokens, repeat int) (speed, error) {
+func measure(l *textmodel.Model, prompt, tokens, repeat int) (speed, error) {
 	parameters, bytes := l.Size()
 	r := speed{
-		Architecture: l.file.Architecture, Parameters: parameters, Bytes: bytes,
+		Architecture: l.Architecture, Parameters: parameters, Bytes: bytes,
 		CPU: tensor.CPU(), Threads: runtime.GOMAXPROCS(0), Prompt: prompt,
 	}
 	s, err := l.NewSession()
@@ -69,7 +70,7 @@ func measure(l *loaded, prompt, tokens, repeat int) (speed, error) {
 	}
 	ids := make([]int, prompt)
 	for i := range ids {
-		ids[i] = i * 7919 % l.file.Vocabulary
+		ids[i] = i * 7919 % l.Tokenizer.Vocabulary()
 	}
 	for range repeat {
 		s.Reset()

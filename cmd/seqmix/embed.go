@@ -32,7 +32,7 @@ func embedCommand() *cobra.Command {
 			}
 			out := json.NewEncoder(cmd.OutOrStdout())
 			for _, text := range args {
-				ids := l.encode(text)
+				ids := l.Encode(text)
 				if len(ids) == 0 {
 					return errNoBegin
 				}

@@ -46,7 +46,7 @@ func compare(out, log io.Writer, f modelFlags, text string, prompt, tokens int) 
 		if err != nil {
 			return err
 		}
-		ids := l.encode(text)
+		ids := l.Encode(text)
 		list, err := l.Score(ids)
 		if err != nil {
 			return err

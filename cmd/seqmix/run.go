@@ -9,6 +9,7 @@ import (
 
 	"github.com/seqmix/seqmix/lm"
 	"github.com/seqmix/seqmix/tokenizer"
+	"github.com/seqmix/seqmix/tokenizer/textmodel"
 	"github.com/spf13/cobra"
 )
 
@@ -75,16 +76,16 @@ type result struct {
 // errNoBegin is for models that cannot begin a text.
 var errNoBegin = fmt.Errorf("the prompt is empty, and the model has no token that begins a text")
 
-func generate(cmd *cobra.Command, l *loaded, prompt string, o lm.Options, stops []string, asJSON, quiet bool) error {
+func generate(cmd *cobra.Command, l *textmodel.Model, prompt string, o lm.Options, stops []string, asJSON, quiet bool) error {
 	s, err := l.NewSession()
 	if err != nil {
 		return err
 	}
-	ids := l.encode(prompt)
+	ids := l.Encode(prompt)
 	if len(ids) == 0 {
 		return errNoBegin
 	}
-	r := result{Prompt: prompt, PromptTokens: len(ids), Architecture: l.file.Architecture}
+	r := result{Prompt: prompt, PromptTokens: len(ids), Architecture: l.Architecture}
 	begin := time.Now()
 	if err := s.Feed(ids...); err != nil {
 		return err
@@ -92,13 +93,13 @@ func generate(cmd *cobra.Command, l *loaded, prompt string, o lm.Options, stops 
 	s.Logits()
 	r.PromptPerSecond = float64(len(ids)) / time.Since(begin).Seconds()
 
-	o.Stop = append(o.Stop, l.file.End...)
+	o.Stop = append(o.Stop, l.End...)
 	out := cmd.OutOrStdout()
 	if asJSON {
 		out = io.Discard
 	}
 	begin = time.Now()
-	text := &stopper{decoder: tokenizer.NewDecoder(l.text, prompt == ""), stops: stops, out: out}
+	text := &stopper{decoder: tokenizer.NewDecoder(l.Tokenizer, prompt == ""), stops: stops, out: out}
 	for id, err := range s.Generate(cmd.Context(), o) {
 		if err != nil {
 			text.close()

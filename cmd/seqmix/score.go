@@ -37,7 +37,7 @@ func scoreCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ids := l.encode(text)
+			ids := l.Encode(text)
 			list, err := l.Score(ids)
 			if err != nil {
 				return err
@@ -47,7 +47,7 @@ func scoreCommand() *cobra.Command {
 			}
 			if each {
 				for i, s := range list {
-					fmt.Fprintf(cmd.OutOrStdout(), "%9.4f  %q\n", s, l.text.Decode(ids[i+1]))
+					fmt.Fprintf(cmd.OutOrStdout(), "%9.4f  %q\n", s, l.Tokenizer.Decode(ids[i+1]))
 				}
 			}
 			return printScores(cmd.OutOrStdout(), summarize(list, text), asJSON)
