@@ -32,6 +32,18 @@ func architectureOf(c *config, src Source) (architecture, error) {
 		return architecture{"FalconMamba", buildMamba}, nil
 	case kind == "jamba":
 		return architecture{"Jamba", buildJamba}, nil
+	case kind == "gpt2" && c.boolOr(false, "rms_norm"):
+		return architecture{"Based", buildBased}, nil
+	case kind == "hyenadna":
+		return architecture{"HyenaDNA", buildHyenaDNA}, nil
+	case kind == "" && c.has("layer"):
+		return architecture{"Hyena", buildSafari}, nil
+	case kind == "stripedhyena":
+		return architecture{"StripedHyena", buildStriped}, nil
+	case kind == "" && c.has("hcl_layer_idxs"):
+		return architecture{"Evo 2", buildStriped}, nil
+	case kind == "m2_bert", kind == "bert" && c.has("long_conv_l_max"):
+		return architecture{"M2-BERT", buildM2BERT}, nil
 	case kind == "llama":
 		return architecture{"Llama", buildLlama}, nil
 	case kind == "mistral":
@@ -62,4 +74,5 @@ func kindOf(c *config, kind, class string) string {
 }
 
 // supported lists the architectures, for messages.
-const supported = "mamba, mamba2, falcon_mamba, jamba, llama, mistral, or ssm_cfg with layer Mamba1, Mamba2 or Mamba3"
+const supported = "mamba, mamba2, falcon_mamba, jamba, llama, mistral, gpt2 with rms_norm, hyenadna, stripedhyena, m2_bert, " +
+	"or ssm_cfg with layer Mamba1, Mamba2 or Mamba3, or a layer of Hyena, or hcl_layer_idxs"

@@ -17,12 +17,18 @@ import (
 type ModelOptions struct {
 	// Weights is the format of the weights, the matrices that only matrix products
 	// touch. nil stands for that of the file where package tensor has it, which is so
-	// of F32, BF16 and, but for the rounding of scales, Q8_0, and for float32 where not. All other parameters are float32.
+	// of F32, BF16 and, but for the rounding of scales, Q8_0. Q4_0 becomes int8, with a
+	// small loss, since the four bits of tensor.Int4 stand for other numbers, and all
+	// else float32. All other parameters are float32.
 	Weights *tensor.DType
 
 	// Unpacked leaves the weights in row-major order, as for training. The default is
 	// the order in which the kernels read them, see [lm.Model.Pack].
 	Unpacked bool
+
+	// Config is the path of the configuration. The default is a config.json or params.json
+	// beside the weights.
+	Config string
 
 	// Finite makes a NaN or an infinity among the values an error.
 	Finite bool
@@ -33,11 +39,15 @@ type ModelOptions struct {
 	Progress func(read, all int)
 }
 
-// A ModelFile is a language model that is ready to be loaded: what it is was read, and
+// A ModelFile is a language model, or an encoder, that is ready to be loaded: what it is was read, and
 // every tensor has found its place, but no weight was touched.
 type ModelFile struct {
 	// Architecture says what the model is, as in "Mamba-2".
 	Architecture string
+
+	// Encoder says that it is not a language model but an encoder, which LoadEncoder
+	// loads.
+	Encoder bool
 
 	Layers     int // blocks
 	Dim        int // width of the vectors between them
@@ -64,16 +74,24 @@ type ModelFile struct {
 	rename  func(string) string
 }
 
-// OpenModel opens a language model, to be loaded by [ModelFile.Load]. path is a directory
+// OpenModel opens a language model, to be loaded by [ModelFile.Load], or an encoder, to be
+// loaded by [ModelFile.LoadEncoder]. path is a directory
 // with a config.json, or one of the files of weights in such a directory. What the model
 // is follows from model_type or, in older configurations, from the keys that are there:
 //
 //   - "mamba", "falcon_mamba" and "mamba2": Mamba, FalconMamba and Mamba-2 in the layout
 //     of Hugging Face, and Codestral's params.json;
-//   - "ssm_cfg": Mamba, Mamba-2 and Mamba-3 as state-spaces/mamba saves them, with MLPs if
-//     there are any;
+//   - "ssm_cfg": Mamba, Mamba-2 and Mamba-3 as state-spaces/mamba saves them, with MLPs and
+//     attention layers if there are any;
 //   - "jamba": Mamba and attention, without experts;
-//   - "llama" and "mistral": the attention baselines.
+//   - "llama" and "mistral": the attention baselines;
+//   - "gpt2" with "rms_norm": Based, and the attention baseline beside it;
+//   - "hyenadna", and "layer" where it describes a Hyena: HyenaDNA as Hugging Face has it, and
+//     the models of safari and hyena-dna as they were trained, a Lightning checkpoint included;
+//   - "stripedhyena": StripedHyena and Evo;
+//   - "hcl_layer_idxs": Evo 2, of which the rows of queries, keys and values are sorted while
+//     they are loaded, so that a model that is saved again is not in that layout;
+//   - "m2_bert", and "bert" with "long_conv_l_max": M2-BERT, an encoder.
 //
 // It can also be a GGUF file with a model of the architectures mamba, mamba2 or llama, or
 // a file of llama2.c; these need no configuration.
@@ -153,7 +171,12 @@ func (m *ModelFile) identify(path string) (err error) {
 		m.arch, m.config, m.source = architecture{"Llama", buildLlamaInterleaved}, f.llama2c, f
 		return nil
 	}
-	if m.config, err = findConfig(path); err != nil {
+	if m.options.Config != "" {
+		m.config, err = readConfig(m.options.Config)
+	} else {
+		m.config, err = findConfig(path)
+	}
+	if err != nil {
 		return err
 	}
 	m.source = f
@@ -168,10 +191,10 @@ func (m *ModelFile) prepare() error {
 	if err := errors.Join(m.config.err(), err); err != nil {
 		return m.explain(err)
 	}
-	if err := n.model.Check(); err != nil {
+	if err := n.whole().Check(); err != nil {
 		return m.explain(err)
 	}
-	pairs, errs := n.loader.match(n.model, n.tensors)
+	pairs, errs := n.loader.match(n.whole(), n.tensors)
 	for _, p := range pairs {
 		if err := p.entry.check(); err != nil {
 			errs.Unusable = append(errs.Unusable, Mismatch{p.name, err.Error()})
@@ -200,15 +223,12 @@ func (m *ModelFile) explain(err error) error {
 
 // describe fills in the fields that say what the model is.
 func (m *ModelFile) describe() {
-	model := m.network.model
-	m.Layers, m.Dim, m.MaxLen = len(model.Layers), model.Dim(), model.MaxLen
-	m.Rows = model.Embedding.Vocabulary()
-	m.Vocabulary = model.Vocabulary
-	if m.Vocabulary == 0 {
-		m.Vocabulary = min(m.Rows, model.Head.Out())
+	if e := m.network.encoder; e != nil {
+		m.describeEncoder(e)
+	} else {
+		m.describeModel(m.network.model)
 	}
-	m.Tied = model.Head.Weight == model.Embedding.Weight
-	m.Parameters, _ = model.Size()
+	m.Parameters, _ = m.network.whole().Size()
 	m.Begin, m.End = m.network.begin, m.network.end
 	for _, p := range m.pairs {
 		size, _ := byteSize(p.entry.dtype, p.entry.n)
@@ -221,6 +241,16 @@ func (m *ModelFile) describe() {
 	}
 }
 
+func (m *ModelFile) describeModel(model *lm.Model) {
+	m.Layers, m.Dim, m.MaxLen = len(model.Layers), model.Dim(), model.MaxLen
+	m.Rows = model.Embedding.Vocabulary()
+	m.Vocabulary = model.Vocabulary
+	if m.Vocabulary == 0 {
+		m.Vocabulary = min(m.Rows, model.Head.Out())
+	}
+	m.Tied = model.Head.Weight == model.Embedding.Weight
+}
+
 // format returns the format of the weight that an entry becomes.
 func (o *ModelOptions) format(e *Entry) tensor.DType {
 	switch {
@@ -228,7 +258,7 @@ func (o *ModelOptions) format(e *Entry) tensor.DType {
 		return *o.Weights
 	case e.dtype == BF16:
 		return tensor.BFloat16
-	case e.dtype == Q8_0:
+	case e.dtype.blocks():
 		return tensor.Int8
 	}
 	return tensor.Float32
@@ -293,6 +323,18 @@ func (m *ModelFile) Rename(param string) string { return m.rename(param) }
 // Weights are converted and packed piece by piece: at no time is there more in memory
 // than MemoryBytes and a few pieces. A model is loaded anew by every call.
 func (m *ModelFile) Load() (*lm.Model, error) {
+	if m.Encoder {
+		return nil, m.explain(errors.New("it is an encoder, not a language model"))
+	}
+	n, err := m.load()
+	if err != nil {
+		return nil, err
+	}
+	return n.model, nil
+}
+
+// load fills the network.
+func (m *ModelFile) load() (*network, error) {
 	if m.network == nil {
 		if err := m.prepare(); err != nil {
 			return nil, err
@@ -309,7 +351,7 @@ func (m *ModelFile) Load() (*lm.Model, error) {
 			return nil, m.explain(err)
 		}
 	}
-	return n.model, nil
+	return n, nil
 }
 
 // progress returns what the filler calls with the bytes of each piece.
@@ -331,7 +373,8 @@ func (m *ModelFile) Close() error { return m.file.Close() }
 // still to be loaded, and how.
 type network struct {
 	model   *lm.Model
-	tensors Source // mostly the file itself, or Sub or Without of it
+	encoder *lm.Encoder // in place of model
+	tensors Source      // mostly the file itself, or Sub or Without of it
 	loader  Loader
 
 	// finish, if not nil, is called when the weights are loaded.
