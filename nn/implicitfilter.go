@@ -212,9 +212,7 @@ const filterRows = 64
 // position n of all channels. It panics with a *tensor.ShapeError if dst has more than
 // LMax rows or does not have Channels columns.
 func (f *ImplicitFilter) Taps(dst tensor.Mat) {
-	if dst.Rows > f.cfg.LMax || dst.Cols != f.cfg.Channels {
-		panic(&tensor.ShapeError{Op: "nn.ImplicitFilter.Taps", Got: []int{dst.Rows, dst.Cols}, Want: []int{f.cfg.LMax, f.cfg.Channels}})
-	}
+	f.checkTaps("nn.ImplicitFilter.Taps", dst)
 	par.Do(dst.Rows, filterRows, par.Func(func(lo, hi int) {
 		s := tensor.GetScratch()
 		defer tensor.PutScratch(s)

@@ -132,7 +132,11 @@ func (c *LongConv) Mix(dst, src tensor.Seq) {
 // rules for dst and src are those of Mix.
 func (c *LongConv) Transpose(dst, src tensor.Seq) {
 	tensor.CheckMix("nn.LongConv.Transpose", dst, src, c.Dim())
-	if src.Len > 0 && src.Batch > 0 && src.Dim > 0 {
+	switch {
+	case src.Len == 0 || src.Batch == 0 || src.Dim == 0:
+	case c.Causal() && min(src.Len, c.Taps()) <= directTaps:
+		c.sumTransposed(dst, src)
+	default:
 		c.transform(dst, src, wholeSpectrum, true)
 	}
 }
