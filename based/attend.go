@@ -24,6 +24,10 @@ type run struct {
 	first        int // the sequence of the state that is sequence 0 of dst
 	at           cursor
 	scratch      tensor.Scratch
+
+	// inverse, if it is not nothing, becomes the inverses of the sums of weights of all
+	// heads. Its sequences begin where those of the state did.
+	inverse tensor.Seq
 }
 
 // attend computes some positions of sequence first of s and those after it, as many as
@@ -93,6 +97,11 @@ func (w *worker) unit(s *State, b, head int) {
 		n := min(r.q.Len-i, s.limit(at)-at.kept, blockLen)
 		w.block(s, u, head, at, rowsFrom(r.dst, b, i, n, head, s.d), rowsFrom(r.q, b, i, n, head, s.f),
 			rowsFrom(r.k, b, i, n, head, s.f), rowsFrom(r.v, b, i, n, head, s.d))
+		if r.inverse.Data != nil {
+			for t, inverse := range w.sums[:n] {
+				r.inverse.At(b, at.position+t)[head] = inverse
+			}
+		}
 		i += n
 		at.kept += n
 		at.position += n

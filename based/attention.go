@@ -72,13 +72,23 @@ func (a Attention) Apply(dst, q, k, v tensor.Seq) {
 	if q.Batch == 0 || q.Len == 0 || d == 0 {
 		return
 	}
+	a.apply(dst, q, k, v, tensor.Seq{}, f, d)
+}
+
+// apply computes whole sequences that are not empty. If inverse, as wide as there are
+// heads, is not nothing, it becomes the inverses of the sums of weights.
+func (a Attention) apply(dst, q, k, v, inverse tensor.Seq, f, d int) {
 	s := states.Get().(*State)
 	first, more := wholeChunk(q.Len)
 	group := max(1, applyRows/q.Len)
 	for b := 0; b < q.Batch; b += group {
 		n := min(group, q.Batch-b)
 		s.begin(a, n, f, d, first, more)
-		s.Apply(sequences(dst, b, n), sequences(q, b, n), sequences(k, b, n), sequences(v, b, n))
+		if inverse.Data != nil {
+			s.run.inverse = sequences(inverse, b, n)
+		}
+		s.apply(sequences(dst, b, n), sequences(q, b, n), sequences(k, b, n), sequences(v, b, n))
+		s.run.inverse = tensor.Seq{}
 	}
 	states.Put(s)
 }

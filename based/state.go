@@ -139,9 +139,10 @@ func (s *State) Apply(dst, q, k, v tensor.Seq) {
 		panic(&tensor.ShapeError{Op: op, Got: []int{q.Dim, v.Dim}, Want: []int{s.f * s.attention.Heads, s.d * s.attention.Heads}})
 	}
 	tensor.CheckSeq(op, q, s.batch, -1, -1)
-	if q.Len == 0 {
-		return
-	}
+	s.apply(dst, q, k, v)
+}
+
+func (s *State) apply(dst, q, k, v tensor.Seq) {
 	for i := 0; i < q.Len; i += blockPositions {
 		end := min(i+blockPositions, q.Len)
 		s.run.scratch.Reset()

@@ -79,10 +79,34 @@ func expanded(packed []float32, f int) []float32 {
 	return all
 }
 
+// taylorFeatureMap makes features in both layouts, and the gradient through both.
 func taylorFeatureMap(c *goldentest.Case) (results, error) {
 	cfg, err := basedConfigOf(c)
-	packed := mapRows(based.Taylor{}, seqOf(c, "in.x")).Data
-	return results{"out.phi_packed": packed, "out.phi": expanded(packed, cfg.F)}, err
+	if err != nil {
+		return nil, err
+	}
+	x, dphi, dall := seqOf(c, "in.x"), seqOf(c, "in.dphi_packed"), seqOf(c, "in.dphi")
+	packed := mapRows(based.Taylor{}, x).Data
+	joined := tensor.NewSeq(1, 1, dphi.Dim)
+	for b := range dphi.Batch {
+		for i := range dphi.Len {
+			based.Taylor{}.Pack(joined.Data, dall.At(b, i), cfg.F)
+			tensor.Add(dphi.At(b, i), dphi.At(b, i), joined.Data)
+		}
+	}
+	dx := mapRowsBackward(based.Taylor{}, dphi, x, nil)
+	return results{"out.phi_packed": packed, "out.phi": expanded(packed, cfg.F), "grad.x": dx.Data}, nil
+}
+
+// mapRowsBackward is the gradient of mapRows.
+func mapRowsBackward(m based.DifferentiableMap, dphi, x tensor.Seq, grads seqmix.Grads) tensor.Seq {
+	dx := like(x)
+	for b := range x.Batch {
+		for i := range x.Len {
+			m.Backward(dx.At(b, i), dphi.At(b, i), x.At(b, i), i, grads)
+		}
+	}
+	return dx
 }
 
 // headsFirst describes a tensor (batch, heads, length, dim) as batch·heads sequences: to
@@ -111,14 +135,35 @@ func taylorAttention(c *goldentest.Case) (results, error) {
 		return nil, fmt.Errorf("in pieces: %w", err)
 	}
 	kv, z := s.Sums()
+	dq, dk, dv, err := attentionBackward(c, a, q, k, v, nil)
 	return results{
 		"out.y": y.Data, "out.y_no_norm": plain.Data,
 		"state.kv_final": expanded(kv.Data(), cfg.F), "state.k_final": expanded(z.Data(), cfg.F),
-	}, nil
+		"grad.q": dq.Data, "grad.k": dk.Data, "grad.v": dv.Data,
+	}, err
+}
+
+// attentionBackward computes the gradients of attention, which are zero if the case does
+// not have that of the result.
+func attentionBackward(c *goldentest.Case, a based.Attention, q, k, v tensor.Seq, grads seqmix.Grads) (dq, dk, dv tensor.Seq, err error) {
+	y, dq, dk, dv := like(v), like(q), like(k), like(v)
+	tape, err := a.Record(y, q, k, v)
+	if err != nil {
+		return dq, dk, dv, err
+	}
+	if err := c.Compare("out.y", y.Data); err != nil {
+		return dq, dk, dv, fmt.Errorf("recorded: %w", err)
+	}
+	dy := like(v)
+	if c.Has("in.dy") {
+		dy = headsFirst(c, "in.dy")
+	}
+	tape.Backward(dq, dk, dv, dy, grads)
+	return dq, dk, dv, nil
 }
 
 // featureMapOf returns the map of a case.
-func featureMapOf(c *goldentest.Case, cfg basedConfig) (based.FeatureMap, error) {
+func featureMapOf(c *goldentest.Case, cfg basedConfig) (based.DifferentiableMap, error) {
 	switch cfg.Name {
 	case "identity":
 		return based.Identity{}, nil
@@ -152,9 +197,24 @@ func featureMap(c *goldentest.Case) (results, error) {
 		return nil, err
 	}
 	q, k, v := headsFirst(c, "in.q"), headsFirst(c, "in.k"), headsFirst(c, "in.v")
-	phi := mapRows(m, q)
-	based.Attention{Heads: 1, Map: m, Eps: cfg.Eps}.Apply(v, q, k, v)
-	return results{"out.phi_q": phi.Data, "out.y": v.Data}, nil
+	phi, y := mapRows(m, q), like(v)
+	a := based.Attention{Heads: 1, Map: m, Eps: cfg.Eps}
+	a.Apply(y, q, k, v)
+	r := results{"out.phi_q": phi.Data, "out.y": y.Data}
+	grads := seqmix.Grads{}
+	if p, ok := m.(based.Polynomial); ok {
+		for name, t := range p.Params() {
+			grads[t] = tensor.New(t.Shape()...)
+			r["grad."+name] = grads.Of(t)
+		}
+	}
+	dq, dk, dv, err := attentionBackward(c, a, q, k, v, grads)
+	if err != nil {
+		return nil, err
+	}
+	tensor.AddSeq(dq, dq, mapRowsBackward(m, headsFirst(c, "in.dphi_q"), q, grads))
+	r["grad.q"], r["grad.k"], r["grad.v"] = dq.Data, dk.Data, dv.Data
+	return r, nil
 }
 
 // basedLinearAttention runs the mixer as a whole and as a stream.
@@ -177,8 +237,11 @@ func basedLinearAttention(c *goldentest.Case) (results, error) {
 		kv, z := s.(*based.LinearAttentionStream).State().Sums()
 		r["state.kv_"+when], r["state.k_"+when] = expanded(kv.Data(), cfg.F), expanded(z.Data(), cfg.F)
 	})
+	if err != nil {
+		return nil, err
+	}
 	r["out.y"] = y
-	return r, err
+	return withGradients(c, m, r)
 }
 
 // wholeAndSteps returns what m makes of in.u as a whole, and compares with what a stream
@@ -207,7 +270,8 @@ func wholeAndSteps(c *goldentest.Case, m seqmix.Streamer, prefix int, visit func
 	return y.Data, nil
 }
 
-// mixer runs a mixer with the parameters of the case as a whole and step by step.
+// mixer runs a mixer with the parameters of the case as a whole and step by step, and its
+// gradient, if it has one.
 func mixer(c *goldentest.Case, m seqmix.Streamer, err error) (results, error) {
 	if err != nil {
 		return nil, err
@@ -216,7 +280,18 @@ func mixer(c *goldentest.Case, m seqmix.Streamer, err error) (results, error) {
 		return nil, err
 	}
 	y, err := wholeAndSteps(c, m, 1, nil)
-	return results{"out.y": y}, err
+	if err != nil {
+		return nil, err
+	}
+	r := results{"out.y": y}
+	t, ok := m.(seqmix.Trainer)
+	if !ok {
+		return r, nil
+	}
+	if all, err := withGradients(c, t, r); !errors.Is(err, errors.ErrUnsupported) {
+		return all, err
+	}
+	return r, nil
 }
 
 func zoologyBased(c *goldentest.Case) (results, error) {
@@ -264,7 +339,7 @@ func basedGatedConv(c *goldentest.Case) (results, error) {
 		}
 		r["state.conv_final"] = channelsFirst(inputs)
 	}
-	return r, nil
+	return withGradients(c, m, r)
 }
 
 // joinInputs puts the oldest input of one state before those of the next.
@@ -328,7 +403,7 @@ func basedSliding(c *goldentest.Case) (results, error) {
 		}
 	}
 	r["state.kv_cache"] = cache.Data
-	return withGradients(c, m, r)
+	return r, nil
 }
 
 func zoologyAttention(c *goldentest.Case) (results, error) {
@@ -337,11 +412,7 @@ func zoologyAttention(c *goldentest.Case) (results, error) {
 		return nil, err
 	}
 	m, err := newZoologyAttention(cfg.Dim, cfg.NumHeads, cfg.BlockSize)
-	r, err := mixer(c, m, err)
-	if err != nil {
-		return nil, err
-	}
-	return withGradients(c, m, r)
+	return mixer(c, m, err)
 }
 
 func newZoologyAttention(dim, heads, left int) (*attention.MultiHead, error) {

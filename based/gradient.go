@@ -1,0 +1,186 @@
+package based
+
+import (
+	"sync"
+
+	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/tensor"
+)
+
+// gradient computes the gradients of linear attention. For a query i and a key j ≤ i,
+// with the weight w = φ(q)·φ(k) and the sum z of those of a query,
+//
+//	dn[i] = dout[i]/z[i]    dz[i] = -dout[i]·out[i]/z[i]    dw = dn[i]·v[j] + dz[i]
+//	dφ(q[i]) += dw·φ(k[j])  dφ(k[j]) += dw·φ(q[i])          dv[j] += w·dn[i]
+//
+// Without normalisation z is 1 and dz is 0.
+//
+// As in [Attention], positions are divided into chunks. Within a chunk the sums are taken
+// as they stand, and for [Taylor] no features are needed: with s = q·k/√f, w is
+// 1 + s + s²/2 and ds = (1 + s)·dw is the gradient of s. What lies between chunks goes
+// through two sums of fixed size: S = Σ φ(k)·vᵀ over the chunks before, computed once
+// more in order, for dφ(q); and R = Σ φ(q)·dnᵀ over those after, computed from the last
+// chunk to the first, for dφ(k) and dv. So memory does not grow with the number of
+// features times that of positions.
+type gradient struct {
+	attention Attention
+	taylor    bool
+	f, d      int // width of queries and keys, and of values, of a head
+	features  int
+	width     int // of what scores are products of: f for Taylor, else features
+	chunk     int
+
+	q, k, v, out, dout tensor.Seq
+	inverse            tensor.Seq // 1/z of each head
+
+	// Of queries and keys for Taylor, and else of their features.
+	dq, dk, dv tensor.Seq
+}
+
+// gradChunk is the length of chunks of sequences that are not one chunk.
+const gradChunk = chunkLen
+
+func (g *gradient) run() {
+	g.chunk = max(g.q.Len, 1)
+	if g.q.Len > quadraticLen {
+		g.chunk = gradChunk
+	}
+	pairs := min(g.q.Len, g.chunk) / 2
+	work := g.q.Len * (pairs*(3*g.width+2*g.d) + 1)
+	par.Do(g.q.Batch*g.attention.Heads, attendGrain/work+1, g)
+}
+
+// Run computes heads lo to hi-1, counted through the batch.
+func (g *gradient) Run(lo, hi int) {
+	w := gradWorkers.Get().(*gradWorker)
+	w.gradient = g
+	for u := lo; u < hi; u++ {
+		w.b, w.head = u/g.attention.Heads, u%g.attention.Heads
+		w.forth()
+		if g.chunk < g.q.Len {
+			w.back()
+		}
+	}
+	w.gradient = nil
+	gradWorkers.Put(w)
+}
+
+// gradWorker is what one core needs for the gradients of a head.
+type gradWorker struct {
+	*gradient
+	b, head  int
+	first, n int // the chunk
+
+	// Of the chunk, as rows: what scores are products of, gradients of sums and of
+	// scores' factors.
+	rowsQ, rowsK, dn   []float32
+	dz                 []float32
+	rowsDQ, rowsDK, dV []float32
+
+	tile gradTile
+	sums gradSums
+}
+
+var gradWorkers = sync.Pool{New: func() any { return new(gradWorker) }}
+
+// forth goes through the chunks in order. It computes the gradient of queries, and what
+// chunks add to those of their own keys and values.
+func (w *gradWorker) forth() {
+	w.sums.clear(w)
+	for w.first = 0; w.first < w.q.Len; w.first += w.chunk {
+		w.load()
+		w.within()
+		if w.first > 0 {
+			w.addFromSums(w.rowsDQ, w.rowsQ, w.dn, w.d, w.dz, nil)
+		}
+		w.store(w.dq, w.rowsDQ, w.width, w.scale(), false)
+		w.store(w.dk, w.rowsDK, w.width, w.scale(), false)
+		w.store(w.dv, w.dV, w.d, 1, false)
+		if w.first+w.n < w.q.Len {
+			v := rowsFrom(w.v, w.b, w.first, w.n, w.head, w.d)
+			w.addToSums(w.rowsK, v.Data, v.Stride, nil)
+		}
+	}
+}
+
+// back goes through the chunks from the last to the first, and adds to the gradients of
+// keys and values what comes from the chunks after.
+func (w *gradWorker) back() {
+	w.sums.clear(w)
+	last := (w.q.Len - 1) / w.chunk * w.chunk
+	for w.first = last; w.first >= 0; w.first -= w.chunk {
+		w.loadBack()
+		if w.first < last {
+			clear(w.rowsDK)
+			v := rowsFrom(w.v, w.b, w.first, w.n, w.head, w.d)
+			w.addFromSums(w.rowsDK, w.rowsK, v.Data, v.Stride, nil, w.dV)
+			w.store(w.dk, w.rowsDK, w.width, w.scale(), true)
+			w.store(w.dv, w.dV, w.d, 1, true)
+		}
+		w.addToSums(w.rowsQ, w.dn, w.d, w.dz)
+	}
+}
+
+// scale is what queries and keys are multiplied by.
+func (w *gradWorker) scale() float32 {
+	if w.taylor {
+		return taylorScale(w.f)
+	}
+	return 1
+}
+
+// load reads a chunk and clears the gradients.
+func (w *gradWorker) load() {
+	w.loadBack()
+	clear(w.rowsDQ)
+	clear(w.rowsDK)
+	clear(w.dV)
+}
+
+// loadBack reads a chunk and leaves the gradients as they are.
+func (w *gradWorker) loadBack() {
+	w.n = min(w.chunk, w.q.Len-w.first)
+	w.rowsQ, w.rowsK = w.factors(w.rowsQ, w.q), w.factors(w.rowsK, w.k)
+	w.rowsDQ, w.rowsDK = resize(w.rowsDQ, w.n*w.width), resize(w.rowsDK, w.n*w.width)
+	w.dn, w.dV, w.dz = resize(w.dn, w.n*w.d), resize(w.dV, w.n*w.d), resize(w.dz, w.n)
+	for i := range w.n {
+		at := w.head * w.d
+		dout := w.dout.At(w.b, w.first+i)[at : at+w.d]
+		dn := w.dn[i*w.d : (i+1)*w.d]
+		if w.attention.Unnormalized {
+			copy(dn, dout)
+			w.dz[i] = 0
+			continue
+		}
+		inverse := w.inverse.At(w.b, w.first+i)[w.head]
+		kernel.Scale(dn, inverse, dout)
+		w.dz[i] = -kernel.Dot(dn, w.out.At(w.b, w.first+i)[at:at+w.d])
+	}
+}
+
+// factors writes what scores are products of to dst.
+func (w *gradWorker) factors(dst []float32, x tensor.Seq) []float32 {
+	dst = resize(dst, w.n*w.width)
+	for i := range w.n {
+		row, v := dst[i*w.width:(i+1)*w.width], x.At(w.b, w.first+i)[w.head*w.f:(w.head+1)*w.f]
+		if w.taylor {
+			kernel.Scale(row, w.scale(), v)
+		} else {
+			w.attention.Map.Map(row, v, w.first+i)
+		}
+	}
+	return dst
+}
+
+// store writes the gradients of a chunk, times scale, or adds them.
+func (w *gradWorker) store(dst tensor.Seq, src []float32, width int, scale float32, add bool) {
+	for i := range w.n {
+		to, from := dst.At(w.b, w.first+i)[w.head*width:(w.head+1)*width], src[i*width:(i+1)*width]
+		if add {
+			kernel.Axpy(scale, from, to)
+		} else {
+			kernel.Scale(to, scale, from)
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package based
+
+import (
+	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/tensor"
+)
+
+// Record is Mix that keeps what Backward needs: src, queries, keys and values, the result
+// of attention, and one number for each head. The error wraps errors.ErrUnsupported if
+// the feature map is no [DifferentiableMap].
+func (m *LinearAttention) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
+	tensor.CheckMix("based.LinearAttention.Record", dst, src, m.Dim())
+	t := &linearTape{mixer: m, src: keep(dst, src)}
+	wide := func(n int) tensor.Seq { return tensor.NewSeq(src.Batch, src.Len, n) }
+	q, k, v := wide(m.q.Out()), wide(m.k.Out()), wide(m.v.Out())
+	m.q.Apply(q, src)
+	m.k.Apply(k, src)
+	m.v.Apply(v, src)
+	out := wide(m.v.Out())
+	var err error
+	if t.attention, err = m.attention.Record(out, q, k, v); err != nil {
+		return nil, err
+	}
+	m.proj.Apply(dst, out)
+	return t, nil
+}
+
+// keep returns src, or a copy if dst is about to overwrite it.
+func keep(dst, src tensor.Seq) tensor.Seq {
+	if !dst.SameMemory(src) {
+		return src
+	}
+	c := tensor.NewSeq(src.Batch, src.Len, src.Dim)
+	tensor.Copy(c, src)
+	return c
+}
+
+type linearTape struct {
+	mixer     *LinearAttention
+	src       tensor.Seq
+	attention *AttentionTape
+}
+
+func (t *linearTape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
+	m, a := t.mixer, t.attention
+	checkBackward("based.LinearAttention.Backward", dsrc, ddst, t.src)
+	s := tensor.GetScratch()
+	take := func(x tensor.Seq) tensor.Seq { return s.TakeSeq(x.Batch, x.Len, x.Dim) }
+	dout, dq, dk, dv := take(a.out), take(a.q), take(a.k), take(a.v)
+	m.proj.Backward(dout, ddst, a.out, grads)
+	a.Backward(dq, dk, dv, dout, grads)
+	m.q.Backward(dsrc, dq, t.src, grads)
+	m.k.BackwardAdd(dsrc, dk, t.src, grads)
+	m.v.BackwardAdd(dsrc, dv, t.src, grads)
+	tensor.PutScratch(s)
+}
+
+// checkBackward panics with a *tensor.ShapeError unless all have the shape of src.
+func checkBackward(op string, dsrc, ddst, src tensor.Seq) {
+	tensor.CheckSeq(op, ddst, src.Batch, src.Len, src.Dim)
+	tensor.CheckMix(op, dsrc, ddst, src.Dim)
+}
