@@ -275,6 +275,9 @@ func TestHyenaDNATiny(t *testing.T) {
 			t.Errorf("%s: %.5f nats a base, want %.5f", c.name, got, c.want)
 		}
 	}
+	if got := streamedLoss(t, m, bases(alu)); math.Abs(got-0.1280) > 1e-4 {
+		t.Errorf("Alu, base by base: %.5f nats a base, want 0.1280", got)
+	}
 	if _, err := m.Score(bases(genome[:1027])); err == nil {
 		t.Error("a base more than the model can take gave no error")
 	}
@@ -290,7 +293,41 @@ func TestHyenaDNAFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	e, _ := f.Lookup("ids")
+	a.Vocabulary, b.Vocabulary = 16, 16
+	for _, prefix := range []string{"", "alu."} {
+		ids := storedIDs(t, f, prefix+"ids")
+		x, err := a.Logits(ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		y, err := b.Logits(ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(x.Data, y.Data) {
+			t.Error("the files give different logits")
+		}
+		e, _ := f.Lookup(prefix + "logits")
+		want, err := e.Float32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var worst, size float64
+		for i, w := range want {
+			worst, size = max(worst, math.Abs(float64(w)-float64(x.Data[i]))), max(size, math.Abs(float64(w)))
+		}
+		if !(worst <= 1e-5*size) {
+			t.Errorf("%slogits are off by %g of the largest", prefix, worst/size)
+		}
+	}
+}
+
+func storedIDs(t *testing.T, f *checkpoint.File, name string) []int {
+	t.Helper()
+	e, ok := f.Lookup(name)
+	if !ok {
+		t.Fatalf("no tensor %s", name)
+	}
 	raw, err := e.Bytes()
 	if err != nil {
 		t.Fatal(err)
@@ -299,28 +336,28 @@ func TestHyenaDNAFiles(t *testing.T) {
 	for i := range ids {
 		ids[i] = int(binary.LittleEndian.Uint64(raw[8*i:]))
 	}
-	e, _ = f.Lookup("logits")
-	want, err := e.Float32s()
+	return ids
+}
+
+// streamedLoss is loss with one base fed after the other.
+func streamedLoss(t *testing.T, m *lm.Model, ids []int) float64 {
+	t.Helper()
+	s, err := m.NewSession()
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.Vocabulary, b.Vocabulary = 16, 16
-	x, err := a.Logits(ids)
-	if err != nil {
-		t.Fatal(err)
+	sum := 0.0
+	for i, id := range ids {
+		if i > 0 {
+			total := 0.0
+			for _, l := range s.Logits() {
+				total += math.Exp(float64(l))
+			}
+			sum += math.Log(total) - float64(s.Logits()[id])
+		}
+		if err := s.Feed(id); err != nil {
+			t.Fatal(err)
+		}
 	}
-	y, err := b.Logits(ids)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !slices.Equal(x.Data, y.Data) {
-		t.Error("the files give different logits")
-	}
-	var worst float64
-	for i, w := range want {
-		worst = max(worst, math.Abs(float64(w)-float64(x.Data[i])))
-	}
-	if worst > 1e-4 {
-		t.Errorf("logits are off by %g", worst)
-	}
+	return sum / float64(len(ids)-1)
 }

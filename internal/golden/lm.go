@@ -17,7 +17,7 @@ import (
 )
 
 var _ = register(map[string]computation{
-	"ssm/lm": languageModel, "mamba3/lm": languageModel, "attention/lm": languageModel,
+	"ssm/lm": languageModel, "mamba3/lm": languageModel, "attention/lm": languageModel, "based/lm": languageModel,
 })
 
 // languageModel runs a language model as it is stored in each of the directories.
@@ -26,11 +26,17 @@ func languageModel(c *goldentest.Case) (results, error) {
 	if err := c.Config(&cfg); err != nil {
 		return nil, err
 	}
+	return eachStored(cfg.Dirs, func(dir string) (results, error) { return storedModel(c, filepath.Join(c.Dir(), dir)) })
+}
+
+// eachStored runs a model as it is stored in several files or directories. All must give
+// the same.
+func eachStored(paths []string, run func(path string) (results, error)) (results, error) {
 	var first results
-	for _, dir := range cfg.Dirs {
-		r, err := storedModel(c, filepath.Join(c.Dir(), dir))
+	for _, path := range paths {
+		r, err := run(path)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", dir, err)
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		if first == nil {
 			first = r
@@ -38,16 +44,19 @@ func languageModel(c *goldentest.Case) (results, error) {
 		for what, want := range first {
 			// Gradients have the names of the files, which may differ.
 			if got, ok := r[what]; !slices.Equal(got, want) && (ok || !strings.HasPrefix(what, "grad.")) {
-				return nil, fmt.Errorf("%s: %s is another than with the files before", dir, what)
+				return nil, fmt.Errorf("%s: %s is another than with the files before", path, what)
 			}
 		}
 	}
 	return first, nil
 }
 
+// exactly says that weights are loaded without rounding, in row-major order.
+var exactly = checkpoint.ModelOptions{Weights: new(tensor.Float32), Unpacked: true}
+
 // storedModel runs one of them.
 func storedModel(c *goldentest.Case, dir string) (results, error) {
-	f, err := checkpoint.OpenModel(dir, checkpoint.ModelOptions{Weights: new(tensor.Float32), Unpacked: true})
+	f, err := checkpoint.OpenModel(dir, exactly)
 	if err != nil {
 		return nil, err
 	}
