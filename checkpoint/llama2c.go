@@ -66,12 +66,15 @@ func (h *llama2cHeader) tensors() []llama2cTensor {
 
 // size returns the number of float32s of all tensors of a kind, or false if it is more
 // than a file can hold.
-func (h *llama2cHeader) size(t llama2cTensor) (int, bool) {
+func (h *llama2cHeader) size(t llama2cTensor) (uint64, bool) {
 	hi, n := bits.Mul64(uint64(t.rows), uint64(max(t.cols, 1)))
-	if t.once {
-		return int(n), hi == 0 && n < 1<<48
+	if hi != 0 || n >= 1<<48 {
+		return 0, false
 	}
-	return int(n) * h.layers, hi == 0 && n < 1<<36
+	if !t.once {
+		n *= uint64(h.layers)
+	}
+	return n, true
 }
 
 // isLlama2C reports whether data is as long as its header says.
@@ -80,7 +83,7 @@ func isLlama2C(data []byte) bool {
 	if !ok {
 		return false
 	}
-	left := len(data) - llama2cHeaderSize
+	left := uint64(len(data) - llama2cHeaderSize)
 	for _, t := range h.tensors() {
 		n, ok := h.size(t)
 		if !ok || n > left/4 {

@@ -39,8 +39,8 @@ type ModelOptions struct {
 	Progress func(read, all int)
 }
 
-// A ModelFile is a language model, or an encoder, that is ready to be loaded: what it is was read, and
-// every tensor has found its place, but no weight was touched.
+// A ModelFile is a language model, or an encoder, that is ready to be loaded: what it is
+// was read, and every tensor has found its place, but no weight was touched.
 type ModelFile struct {
 	// Architecture says what the model is, as in "Mamba-2".
 	Architecture string
@@ -54,6 +54,7 @@ type ModelFile struct {
 	Vocabulary int // tokens
 	Rows       int // of the embedding, which may be more
 	MaxLen     int // positions that the model can take; 0 for any
+	Trained    int // positions that it was trained with, if the configuration says so
 	Tied       bool
 
 	Parameters  int // shared ones counted once
@@ -75,9 +76,8 @@ type ModelFile struct {
 }
 
 // OpenModel opens a language model, to be loaded by [ModelFile.Load], or an encoder, to be
-// loaded by [ModelFile.LoadEncoder]. path is a directory
-// with a config.json, or one of the files of weights in such a directory. What the model
-// is follows from model_type or, in older configurations, from the keys that are there:
+// loaded by [ModelFile.LoadEncoder]. path is a directory with a config.json, or one of the
+// files of weights in such a directory. What the model is follows from model_type or, in older configurations, from the keys that are there:
 //
 //   - "mamba", "falcon_mamba" and "mamba2": Mamba, FalconMamba and Mamba-2 in the layout
 //     of Hugging Face, and Codestral's params.json;
@@ -157,7 +157,32 @@ func (m *ModelFile) open(path string) error {
 		return err
 	}
 	m.describe()
-	return nil
+	m.Trained = m.config.intOr(0, "max_position_embeddings", "n_positions", "max_seq_len", "max_seqlen")
+	if err := m.config.err(); err != nil {
+		return err
+	}
+	return m.readGeneration()
+}
+
+// readGeneration takes from a generation_config.json, if there is one beside the
+// configuration, the tokens that end a text: models that were taught to converse have
+// more of them than their configuration says.
+func (m *ModelFile) readGeneration() error {
+	dir, name := filepath.Split(m.config.file)
+	if name != configNames[0] {
+		return nil
+	}
+	c, err := readConfig(filepath.Join(dir, "generation_config.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if end := c.ints("eos_token_id"); end != nil {
+		m.End = end
+	}
+	return c.err()
 }
 
 // identify finds out what the model is. Some files say it themselves.

@@ -523,3 +523,34 @@ func TestLoadMemory(t *testing.T) {
 		}
 	}
 }
+
+// What a configuration says of texts is there for programs to know.
+func TestModelHints(t *testing.T) {
+	m := madeModels(t)["llama of transformers 5"]
+	dir := m.write(t)
+	m.writeConfig(t, dir, strings.Replace(m.config, "{", `{"bos_token_id": 1, "eos_token_id": 2, `, 1))
+	open := func() *checkpoint.ModelFile {
+		t.Helper()
+		f, err := checkpoint.OpenModel(dir, checkpoint.ModelOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		return f
+	}
+	if f := open(); !slices.Equal(f.Begin, []int{1}) || !slices.Equal(f.End, []int{2}) || f.Trained != 16 || f.MaxLen != 0 {
+		t.Errorf("begin %v, end %v, trained with %d, at most %d", f.Begin, f.End, f.Trained, f.MaxLen)
+	}
+	path := filepath.Join(dir, "generation_config.json")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`{"eos_token_id": [2, 7], "temperature": 0.6}`)
+	if f := open(); !slices.Equal(f.End, []int{2, 7}) {
+		t.Errorf("end %v", f.End)
+	}
+	write(`{"eos_token_id": -1}`)
+	wantError(t, errOf(checkpoint.OpenModel(dir, checkpoint.ModelOptions{})), path, "eos_token_id", "-1")
+}
