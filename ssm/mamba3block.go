@@ -16,6 +16,7 @@ type rotaryBlock struct {
 	starts                   [][]int // for each sequence, positions at which others begin; nil for none
 
 	x, out tensor.Mat // heads·p wide; out may be x
+	open   tensor.Mat // receives what comes before the gates, rank·heads·p wide, unless it has no rows
 	b, c   tensor.Mat // normalised, rank·keyGroups·n wide
 	angles tensor.Mat // times a step, what a position adds to the angles: those of all heads, or of each
 	rotarySteps
@@ -96,7 +97,11 @@ func (s *rotaryStates) table() int {
 }
 
 func newRotaryHead(k *rotaryBlock, s *tensor.Scratch) rotaryHead {
-	t := max(1, min(k.length, rotaryKeys/k.rank))
+	return rotaryHeadFor(k, max(1, min(k.length, rotaryKeys/k.rank)), s)
+}
+
+// rotaryHeadFor returns one with room for t positions at a time.
+func rotaryHeadFor(k *rotaryBlock, t int, s *tensor.Scratch) rotaryHead {
 	width := (k.p + kernel.ScanBlock - 1) / kernel.ScanBlock * kernel.ScanBlock
 	h := rotaryHead{
 		rotaryBlock: k, width: width, positions: t,
@@ -338,6 +343,9 @@ func (h *rotaryHead) finish(t, i int) {
 	for r := range h.rank {
 		y := h.y[(i*h.rank+r)*h.width:][:h.p]
 		h.complete(y, i, r)
+		if h.open.Rows > 0 {
+			copy(h.open.Row(row)[(r*h.heads+h.head)*h.p:], y)
+		}
 		if h.mimoX == nil {
 			h.gated(out, y, gate)
 			return
