@@ -1,26 +1,28 @@
 package based
 
 import (
-	"errors"
-	"fmt"
+	"slices"
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
 
-// Record is Mix that keeps what Backward needs: src, and its projection. The error wraps
-// errors.ErrUnsupported if the filter is long.
+// Record is Mix that keeps what Backward needs: src, its projection and, with a long
+// filter, its convolution.
 func (m *BaseConv) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("based.BaseConv.Record", dst, src, m.Dim())
-	if m.short == nil {
-		return nil, fmt.Errorf("based: the gradient of a BaseConv with a long filter: %w", errors.ErrUnsupported)
-	}
 	t := &baseConvTape{mixer: m, src: keep(dst, src), gate: tensor.NewSeq(src.Batch, src.Len, src.Dim)}
-	s := tensor.GetScratch()
-	y := s.TakeSeq(src.Batch, src.Len, src.Dim)
-	m.short.Mix(y, src)
+	src = t.src
+	if m.short == nil {
+		t.long = m.convolution().(*nn.LongConv)
+		t.conv = tensor.NewSeq(src.Batch, src.Len, src.Dim)
+		t.long.Mix(t.conv, src)
+	}
 	m.projection.Apply(t.gate, src)
+	s := tensor.GetScratch()
+	y := t.convolved(s)
 	eachPosition(y, func(b, i int) {
 		m.activation().Gate(y.At(b, i), y.At(b, i), t.gate.At(b, i))
 		kernel.Add(dst.At(b, i), y.At(b, i), src.At(b, i))
@@ -32,7 +34,20 @@ func (m *BaseConv) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 type baseConvTape struct {
 	mixer *BaseConv
 	src   tensor.Seq
-	gate  tensor.Seq // before its activation
+	gate  tensor.Seq   // before its activation
+	long  *nn.LongConv // nil with a short filter
+	conv  tensor.Seq   // of a long filter, before its activation
+}
+
+// convolved returns the convolution after its activation.
+func (t *baseConvTape) convolved(s *tensor.Scratch) tensor.Seq {
+	y := s.TakeSeq(t.src.Batch, t.src.Len, t.src.Dim)
+	if t.long == nil {
+		t.mixer.short.Mix(y, t.src)
+		return y
+	}
+	eachPosition(y, func(b, i int) { t.mixer.activation().Apply(y.At(b, i), t.conv.At(b, i)) })
+	return y
 }
 
 func (t *baseConvTape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
@@ -40,16 +55,42 @@ func (t *baseConvTape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
 	checkBackward("based.BaseConv.Backward", dsrc, ddst, t.src)
 	s := tensor.GetScratch()
 	take := func() tensor.Seq { return s.TakeSeq(t.src.Batch, t.src.Len, t.src.Dim) }
-	conv, dconv, dgate := take(), take(), take()
-	m.short.Mix(conv, t.src)
+	conv, dconv, dgate := t.convolved(s), take(), take()
 	eachPosition(conv, func(b, i int) {
 		y, gate, dy := conv.At(b, i), t.gate.At(b, i), ddst.At(b, i)
 		act.Gate(dconv.At(b, i), dy, gate)
 		kernel.Mul(y, y, dy)
 		act.Grad(dgate.At(b, i), y, gate)
 	})
-	m.short.Backward(dconv, dconv, t.src, grads)
+	if t.long == nil {
+		m.short.Backward(dconv, dconv, t.src, grads)
+	} else {
+		t.longBackward(dconv, grads)
+	}
 	m.projection.BackwardAdd(dconv, dgate, t.src, grads)
 	tensor.AddSeq(dsrc, ddst, dconv)
 	tensor.PutScratch(s)
+}
+
+// longBackward makes the gradient of a long convolution that of its input.
+func (t *baseConvTape) longBackward(d tensor.Seq, grads seqmix.Grads) {
+	m := t.mixer
+	eachPosition(d, func(b, i int) { m.activation().Grad(d.At(b, i), d.At(b, i), t.conv.At(b, i)) })
+	taps := min(t.src.Len, m.cfg.LMax)
+	if !slices.ContainsFunc(m.longParams(), func(p *tensor.Tensor) bool { return grads.Of(p) != nil }) {
+		taps = 0
+	}
+	dh := tensor.NewSeq(1, taps, t.src.Dim)
+	t.long.Backward(d, d, t.src, dh.Mat(), tensor.Mat{})
+	if m.implicit != nil {
+		m.implicit.backward(dh, grads)
+		return
+	}
+	if df := grads.Of(m.filter); df != nil {
+		for i := range taps {
+			for c, v := range dh.At(0, i) {
+				df[c*m.cfg.LMax+i] += v
+			}
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 
+	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -66,4 +67,21 @@ func (f *ImplicitFilter) Taps(n int) tensor.Seq {
 	nn.ReLU.Apply(hidden.Data, hidden.Data)
 	f.mlp.Down.Apply(taps, hidden)
 	return taps
+}
+
+// backward adds the gradients of the parameters from those of the first taps, as many as
+// there are.
+func (f *ImplicitFilter) backward(dtaps tensor.Seq, grads seqmix.Grads) {
+	n := dtaps.Len
+	if n == 0 {
+		return
+	}
+	z := f.Positions(n)
+	wide := func() tensor.Seq { return tensor.NewSeq(1, n, filterHidden) }
+	hidden, h, d := wide(), wide(), wide()
+	f.mlp.Up.Apply(hidden, z)
+	nn.ReLU.Apply(h.Data, hidden.Data)
+	f.mlp.Down.Backward(d, dtaps, h, grads)
+	nn.ReLU.Grad(d.Data, d.Data, hidden.Data)
+	f.mlp.Up.Backward(tensor.NewSeq(1, n, positionFeatures), d, z, grads)
 }

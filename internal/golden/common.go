@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/based"
 	"github.com/seqmix/seqmix/internal/goldentest"
+	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/ssm"
 	"github.com/seqmix/seqmix/tensor"
@@ -22,8 +25,8 @@ var _ = register(map[string]computation{
 	"gelu_tanh":           activation(nn.GELUTanh),
 	"sigmoid":             activation(nn.Sigmoid),
 	"tanh":                activation(nn.Tanh),
-	"softplus":            function(tensor.Softplus),
-	"exp_neg":             function(expOfMinusMagnitude),
+	"softplus":            softplus,
+	"exp_neg":             expOfMinusMagnitude,
 	"swiglu":              gate(nn.SiLU),
 	"geglu":               gate(nn.GELU),
 	"softmax":             softmax,
@@ -123,20 +126,32 @@ func activation(a nn.Activation) computation {
 	}
 }
 
-// function runs a function that no layer has, and so without a gradient.
-func function(f func(dst, x []float32)) computation {
-	return func(c *goldentest.Case) (results, error) {
-		y := c.Tensor("in.x")
-		f(y, y)
-		return results{"out.y": y}, nil
-	}
+func softplus(c *goldentest.Case) (results, error) {
+	x, dx := c.Tensor("in.x"), c.Tensor("in.dy")
+	y := make([]float32, len(x))
+	tensor.Softplus(y, x)
+	kernel.SoftplusGrad(dx, x, dx)
+	return results{"out.y": y, "grad.x": dx}, nil
 }
 
-func expOfMinusMagnitude(dst, x []float32) {
+// expOfMinusMagnitude computes e^-|x|, whose derivative is the result, but for the sign.
+func expOfMinusMagnitude(c *goldentest.Case) (results, error) {
+	x, dx := c.Tensor("in.x"), c.Tensor("in.dy")
+	y := make([]float32, len(x))
 	for i, v := range x {
-		dst[i] = min(v, -v)
+		y[i] = min(v, -v)
 	}
-	tensor.Exp(dst, dst)
+	tensor.Exp(y, y)
+	tensor.Mul(dx, dx, y)
+	for i, v := range x {
+		switch {
+		case v > 0:
+			dx[i] = -dx[i]
+		case v == 0:
+			dx[i] = 0
+		}
+	}
+	return results{"out.y": y, "grad.x": dx}, nil
 }
 
 // gate runs act(gate)·up, and its gradient.
@@ -153,14 +168,19 @@ func gate(a nn.Activation) computation {
 	}
 }
 
+// softmax runs it and the logarithm of its denominator, whose gradient it is.
 func softmax(c *goldentest.Case) (results, error) {
-	x := seqOf(c, "in.x").Mat()
-	var sums []float32
+	x, dy, dlse := seqOf(c, "in.x").Mat(), seqOf(c, "in.dy").Mat(), c.Tensor("in.dlse")
+	var sums, dx []float32
 	for i := range x.Rows {
+		d := make([]float32, x.Cols)
+		based.HalfSoftmax{}.Backward(d, dy.Row(i), x.Row(i), 0, nil)
 		sums = append(sums, tensor.LogSumExp(x.Row(i)))
 		tensor.Softmax(x.Row(i), x.Row(i))
+		tensor.Axpy(dlse[i], x.Row(i), d)
+		dx = append(dx, d...)
 	}
-	return results{"out.y": x.Data, "out.lse": sums}, nil
+	return results{"out.y": x.Data, "out.lse": sums, "grad.x": dx}, nil
 }
 
 func linear(c *goldentest.Case) (results, error) {
@@ -220,7 +240,7 @@ func transpose(src []float32, n int) []float32 {
 // inverseSoftplus has Mamba draw its steps from ranges of one number: the bias that it
 // begins with is the inverse of softplus there.
 func inverseSoftplus(c *goldentest.Case) (results, error) {
-	y := c.Tensor("in.x")
+	y, dx := c.Tensor("in.x"), c.Tensor("in.dy")
 	for i, v := range y {
 		step := float64(v)
 		m, err := ssm.NewMamba(ssm.MambaConfig{DModel: 1, DTMin: step, DTMax: step, DTInitFloor: math.SmallestNonzeroFloat64})
@@ -234,5 +254,11 @@ func inverseSoftplus(c *goldentest.Case) (results, error) {
 			}
 		}
 	}
-	return results{"out.y": y}, nil
+	// The slope of an inverse is one over that of the function.
+	slope := slices.Repeat([]float32{1}, len(y))
+	kernel.SoftplusGrad(slope, y, slope)
+	for i, v := range slope {
+		dx[i] /= v
+	}
+	return results{"out.y": y, "grad.x": dx}, nil
 }
