@@ -1,11 +1,13 @@
 package hyena
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/mixtest"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -121,4 +123,12 @@ func product(a, b [][]float64) [][]float64 {
 		}
 	}
 	return y
+}
+
+// sameBits is mixtest.Test of a mixer whose results are to be the same bits, however a
+// sequence is cut. Its gradients need not be.
+func sameBits(m seqmix.Mixer, o mixtest.Options) error {
+	exact := o
+	exact.Tol = 1e-12
+	return errors.Join(mixtest.TestMixer(m, exact), mixtest.TestStreamer(m.(seqmix.Streamer), exact), mixtest.TestTrainer(m.(seqmix.Trainer), o))
 }

@@ -181,7 +181,12 @@ func (m *Modal) distance(i int) complex128 {
 	case LogPoles:
 		return complex(math.Expm1(float64(p[i])), 0)
 	}
-	return complex(math.Expm1(-math.Exp(float64(p[i]))*math.Exp(float64(m.gamma.Data()[i]))), 0)
+	return complex(math.Expm1(m.logPole(i)), 0)
+}
+
+// logPole returns log λ of state i of TrainedPoles.
+func (m *Modal) logPole(i int) float64 {
+	return -math.Exp(float64(m.poles.Data()[i])) * math.Exp(float64(m.gamma.Data()[i]))
 }
 
 // residue returns R of state i.
