@@ -18,7 +18,7 @@ import (
 //
 // What their training left behind is not used: counts and metrics, the frequencies of
 // rotations, and the decay of based-1b, which the published code does not apply either.
-func buildBased(c *config, src Source) (*network, error) {
+func buildBased(c *config, src Source) (n *network, err error) {
 	if contains(src, "model.transformer.ln_f.weight") { // based-1b-50b
 		src = Sub(src, "model.")
 	}
@@ -26,7 +26,10 @@ func buildBased(c *config, src Source) (*network, error) {
 		return strings.HasSuffix(name, "rotary_emb.inv_freq") || name == "transformer.decay.decay" ||
 			strings.HasPrefix(name, "train_metrics") || strings.Contains(name, "num-tokens")
 	})
-	names := basedNames(src)
+	if src, err = withEmbedding(src); err != nil {
+		return nil, err
+	}
+	names := basedNames
 	m, err := names.newLM(c, src)
 	if err != nil {
 		return nil, err
@@ -52,17 +55,23 @@ func buildBased(c *config, src Source) (*network, error) {
 	return names.network(m, src, c), nil
 }
 
-// basedNames returns the names of the tensors. Of the embedding and the head, which are
-// one, safetensors files have the head only.
-func basedNames(src Source) naming {
-	embedding := "transformer.embeddings.word_embeddings."
-	if !contains(src, embedding+"weight") {
-		embedding = "lm_head."
+var basedNames = naming{
+	embedding: "transformer.embeddings.word_embeddings.", layers: "transformer.layers.", norm: "transformer.ln_f.", head: "lm_head.",
+	inside: []string{"0.norm.", "norm1.", "0.mixer.", "mixer.", "1.norm.", "norm2.", "1.mixer.", "mlp."},
+}
+
+// withEmbedding returns the tensors with an embedding among them. It is the head, of which
+// safetensors files do not have a second copy.
+func withEmbedding(src Source) (Source, error) {
+	if contains(src, basedNames.embedding+"weight") {
+		return src, nil
 	}
-	return naming{
-		embedding: embedding, layers: "transformer.layers.", norm: "transformer.ln_f.", head: "lm_head.",
-		inside: []string{"0.norm.", "norm1.", "0.mixer.", "mixer.", "1.norm.", "norm2.", "1.mixer.", "mlp."},
-	}
+	return canonical(src, func(name string) string {
+		if name == basedNames.head+"weight" {
+			return basedNames.embedding + "weight"
+		}
+		return name
+	})
 }
 
 // A basedConfig is what a configuration says of the layers.
