@@ -20,3 +20,11 @@ func heavyTail(x float64) float64 {
 	}
 	return 1 + x // NaN too
 }
+
+// HeavyTailGrad computes dst = dy·f'(x) for f = HeavyTail; the derivative at 0 is 1. dst
+// may be x or dy.
+func HeavyTailGrad(dst, x, dy []float32) {
+	for i, v := range x {
+		dst[i] = float32(float64(dy[i]) * HeavyTailRate.slope(float64(v)))
+	}
+}

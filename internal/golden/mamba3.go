@@ -17,8 +17,15 @@ var _ = register(map[string]computation{
 
 func heavyTail(c *goldentest.Case) (results, error) {
 	y := c.Tensor("in.x")
+	dx := c.Tensor("in.dy")
+	ssm.HeavyTailGrad(dx, y, dx)
+	for i, x := range y {
+		if x == 0 {
+			dx[i] *= 2 // the reference adds up the derivatives from both sides, 1 each
+		}
+	}
 	ssm.HeavyTail(y, y)
-	return results{"out.y": y}, nil
+	return results{"out.y": y, "grad.x": dx}, nil
 }
 
 // mamba3Block runs a Mamba3 in two pieces.
@@ -69,7 +76,10 @@ func mamba3Block(c *goldentest.Case) (results, error) {
 			return nil, fmt.Errorf("continued from the state: %w", err)
 		}
 	}
-	return r, nil
+	if !c.Has("grad.u") {
+		return r, nil
+	}
+	return withGradients(c, m, r)
 }
 
 // addMamba3State adds those parts of a state to r that the case has.
@@ -120,6 +130,8 @@ func trapezoidalScan(c *goldentest.Case) (results, error) {
 	r := results{"out.y": y.Data}
 	addMamba3State(c, r, *s.State, "")
 
+	addTrapezoidGrads(c, r, src, s, state())
+
 	at, parts := src.Len/2, like(src)
 	s.State = state()
 	for _, cut := range [][2]int{{0, at}, {at, src.Len}} {
@@ -135,4 +147,33 @@ func trapezoidalScan(c *goldentest.Case) (results, error) {
 		return nil, fmt.Errorf("cut at %d: %w", at, err)
 	}
 	return r, nil
+}
+
+// addTrapezoidGrads adds the gradients of the operation, from the given state, to r.
+func addTrapezoidGrads(c *goldentest.Case, r results, src tensor.Seq, s ssm.Trapezoid, before *ssm.Mamba3State) {
+	s.State = before
+	zeros := func(name string) *tensor.Tensor { return tensor.New(c.Shape(name)...) }
+	k := c.Shape("in.k0")
+	g := ssm.TrapezoidGrads{
+		LogDecay: like(s.LogDecay), Delta: like(s.Delta), Trap: like(s.Trap), B: like(s.B), C: like(s.C), Angles: like(s.Angles), Z: like(s.Z),
+		BBias: zeros("param.K_bias"), CBias: zeros("param.Q_bias"), D: zeros("param.D"),
+		State: &ssm.Mamba3State{
+			Angle: zeros("in.angle0"), SSM: tensorOf(c, "in.dssm"),
+			K: tensor.FromFloat32s(c.Tensor("in.dk"), k[0], 1, k[1], k[2]), V: zeros("in.v0"),
+		},
+	}
+	dv := like(src)
+	ssm.TrapezoidalScanGrad(dv, headRows(c, "in.dy"), src, s, g)
+	for name, seq := range map[string]tensor.Seq{"V": dv, "K": g.B, "Q": g.C, "angles": g.Angles, "Z": g.Z} {
+		r["grad."+name] = seq.Data
+	}
+	for name, seq := range map[string]tensor.Seq{"ADT": g.LogDecay, "DT": g.Delta, "trap": g.Trap} {
+		r["grad."+name] = channelsFirst(seq)
+	}
+	for name, t := range map[string]*tensor.Tensor{
+		"K_bias": g.BBias, "Q_bias": g.CBias, "D": g.D,
+		"angle0": g.State.Angle, "ssm0": g.State.SSM, "k0": g.State.K, "v0": g.State.V,
+	} {
+		r["grad."+name] = t.Data()
+	}
 }

@@ -31,6 +31,11 @@ func selectiveScan(c *goldentest.Case) (results, error) {
 	y := like(src)
 	ssm.SelectiveScan(y, src, s)
 	r := results{"out.y": channelsFirst(y), "state.last": s.State.Data()}
+	if c.Has("grad.u") {
+		before := s
+		before.State = tensor.FromFloat32s(slices.Clone(initial), s.State.Shape()...)
+		addScanGrads(c, r, src, before)
+	}
 	for _, at := range cfg.Splits {
 		s.State = tensor.FromFloat32s(slices.Clone(initial), s.State.Shape()...)
 		parts := like(src)
@@ -44,6 +49,62 @@ func selectiveScan(c *goldentest.Case) (results, error) {
 		}
 	}
 	return r, nil
+}
+
+// addScanGrads adds the gradients of a scan to r.
+func addScanGrads(c *goldentest.Case, r results, src tensor.Seq, s ssm.Scan) {
+	zeros := func(t *tensor.Tensor) *tensor.Tensor {
+		if t == nil {
+			return nil
+		}
+		return tensor.New(t.Shape()...)
+	}
+	g := ssm.ScanGrads{
+		A: zeros(s.A), DeltaBias: zeros(s.DeltaBias), D: zeros(s.D), ConstB: zeros(s.ConstB), ConstC: zeros(s.ConstC),
+		Delta: like(s.Delta), B: like(s.B), C: like(s.C), Z: like(s.Z), State: tensorOf(c, "in.dlast"),
+	}
+	if g.State == nil {
+		g.State = zeros(s.State)
+	}
+	du := like(src)
+	ssm.SelectiveScanGrad(du, channelsLast(c, "in.dy"), src, s, g)
+	r["grad.u"], r["grad.delta"], r["grad.z"] = channelsFirst(du), channelsFirst(g.Delta), channelsFirst(g.Z)
+	r["grad.h0"] = g.State.Data()
+	for name, t := range map[string]*tensor.Tensor{"A": g.A, "A_ri": g.A, "delta_bias": g.DeltaBias, "D": g.D, "B": g.ConstB, "C": g.ConstC} {
+		if t != nil {
+			r["grad."+name] = t.Data()
+		}
+	}
+	columns := func(seq tensor.Seq) []float32 {
+		if s.A.Dim(-1) == 2 && len(s.A.Shape()) == 3 {
+			return complexColumns(seq)
+		}
+		return channelsFirst(seq)
+	}
+	if s.ConstB == nil {
+		r["grad.B"] = columns(g.B)
+	}
+	if s.ConstC == nil {
+		r["grad.C"] = columns(g.C)
+	}
+	for name := range r {
+		if !c.Has(name) {
+			delete(r, name)
+		}
+	}
+}
+
+// complexColumns is the inverse of complexRows.
+func complexColumns(s tensor.Seq) []float32 {
+	out := tensor.NewSeq(s.Batch, 2*s.Len, s.Dim/2)
+	for b := range out.Batch {
+		for i := range out.Len {
+			for k := range out.Dim {
+				out.At(b, i)[k] = s.At(b, i/2)[2*k+i%2]
+			}
+		}
+	}
+	return channelsFirst(out)
 }
 
 // scanOf returns the input and the arguments of a scan.
@@ -122,7 +183,13 @@ func complexScan(c *goldentest.Case) (results, error) {
 	}
 	y := like(src)
 	ssm.SelectiveScan(y, src, s)
-	return results{"out.y": channelsFirst(y), "state.last_ri": s.State.Data()}, nil
+	r := results{"out.y": channelsFirst(y), "state.last_ri": s.State.Data()}
+	s.State = nil
+	if c.Has("grad.u") {
+		s.State = tensor.New(src.Batch, src.Dim, a.Dim(1), 2)
+		addScanGrads(c, r, src, s)
+	}
+	return r, nil
 }
 
 // complexRows turns B or C of shape (batch, n, 2·length), with real and imaginary parts
