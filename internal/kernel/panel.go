@@ -74,6 +74,17 @@ func packPanelGeneric(panel, src []float32, rows, k, rowStride, colStride int) {
 	}
 }
 
+// packColumns is the number of columns that are packed without a pause.
+const packColumns = 1 << 12
+
+// packPanel is packPanelGeneric. Where the rows are contiguous, they are transposed in
+// registers.
 func packPanel(panel, src []float32, rows, k, rowStride, colStride int) {
-	packPanelGeneric(panel, src, rows, k, rowStride, colStride)
+	if colStride != 1 {
+		packPanelGeneric(panel, src, rows, k, rowStride, colStride)
+		return
+	}
+	for p := 0; p < k; p += packColumns {
+		packKeys(panel[p*PanelWidth:], src[p:], rowStride, 0, rows, min(packColumns, k-p))
+	}
 }
