@@ -70,9 +70,7 @@ func (t *AttentionTape) Backward(dq, dk, dv, ddst tensor.Seq, grads seqmix.Grads
 	}
 	_, g.taylor = a.Map.(Taylor)
 	g.features = a.Map.Features(g.f)
-	g.width = g.features
 	if g.taylor {
-		g.width = g.f
 		g.run()
 		return
 	}

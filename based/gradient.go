@@ -28,7 +28,8 @@ type gradient struct {
 	taylor    bool
 	f, d      int // width of queries and keys, and of values, of a head
 	features  int
-	width     int // of what scores are products of: f for Taylor, else features
+	width     int     // of what scores are products of: f for Taylor, else features
+	scale     float32 // that queries and keys are multiplied by before
 	chunk     int
 
 	q, k, v, out, dout tensor.Seq
@@ -42,6 +43,10 @@ type gradient struct {
 const gradChunk = chunkLen
 
 func (g *gradient) run() {
+	g.width, g.scale = g.features, 1
+	if g.taylor {
+		g.width, g.scale = g.f, taylorScale(g.f)
+	}
 	g.chunk = max(g.q.Len, 1)
 	if g.q.Len > quadraticLen {
 		g.chunk = gradChunk
@@ -94,8 +99,8 @@ func (w *gradWorker) forth() {
 		if w.first > 0 {
 			w.addFromSums(w.rowsDQ, w.rowsQ, w.dn, w.d, w.dz, nil)
 		}
-		w.store(w.dq, w.rowsDQ, w.width, w.scale(), false)
-		w.store(w.dk, w.rowsDK, w.width, w.scale(), false)
+		w.store(w.dq, w.rowsDQ, w.width, w.scale, false)
+		w.store(w.dk, w.rowsDK, w.width, w.scale, false)
 		w.store(w.dv, w.dV, w.d, 1, false)
 		if w.first+w.n < w.q.Len {
 			v := rowsFrom(w.v, w.b, w.first, w.n, w.head, w.d)
@@ -115,19 +120,11 @@ func (w *gradWorker) back() {
 			clear(w.rowsDK)
 			v := rowsFrom(w.v, w.b, w.first, w.n, w.head, w.d)
 			w.addFromSums(w.rowsDK, w.rowsK, v.Data, v.Stride, nil, w.dV)
-			w.store(w.dk, w.rowsDK, w.width, w.scale(), true)
+			w.store(w.dk, w.rowsDK, w.width, w.scale, true)
 			w.store(w.dv, w.dV, w.d, 1, true)
 		}
 		w.addToSums(w.rowsQ, w.dn, w.d, w.dz)
 	}
-}
-
-// scale is what queries and keys are multiplied by.
-func (w *gradWorker) scale() float32 {
-	if w.taylor {
-		return taylorScale(w.f)
-	}
-	return 1
 }
 
 // load reads a chunk and clears the gradients.
@@ -165,7 +162,7 @@ func (w *gradWorker) factors(dst []float32, x tensor.Seq) []float32 {
 	for i := range w.n {
 		row, v := dst[i*w.width:(i+1)*w.width], x.At(w.b, w.first+i)[w.head*w.f:(w.head+1)*w.f]
 		if w.taylor {
-			kernel.Scale(row, w.scale(), v)
+			kernel.Scale(row, w.scale, v)
 		} else {
 			w.attention.Map.Map(row, v, w.first+i)
 		}
