@@ -287,10 +287,21 @@ func equal(a, b *Entry) bool {
 	if err1 != nil || err2 != nil {
 		return false
 	}
-	same := false
-	err := guard(func() { same = bytes.Equal(x, y) })
+	same := true
+	err := guard(func() {
+		for from := 0; same && from < len(x); from += comparedAtOnce {
+			to := min(from+comparedAtOnce, len(x))
+			same = bytes.Equal(x[from:to], y[from:to])
+			a.discard(x[from:to])
+			b.discard(y[from:to])
+		}
+	})
 	return err == nil && same
 }
+
+// comparedAtOnce is the number of bytes that are compared before the memory of the file is
+// given back.
+const comparedAtOnce = 4 << 20
 
 // Finite returns an error that names the first element of src, in the order of the
 // names, that is NaN or infinite, and nil if there is none. Tensors of types that

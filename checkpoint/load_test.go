@@ -235,3 +235,30 @@ func TestReadPastTheEnd(t *testing.T) {
 		}()
 	}
 }
+
+// Copies of a large tensor are recognised, and what differs only at the end is no copy.
+func TestEqualLarge(t *testing.T) {
+	const n = 3<<20 + 5
+	data := make([]byte, 8*n)
+	for i := range data {
+		data[i] = byte(i % (4 * n) * 7)
+	}
+	open := func() (a, b *Entry) {
+		header := fmt.Sprintf(`{"a":{"dtype":"F32","shape":[%d],"data_offsets":[0,%d]},"b":{"dtype":"F32","shape":[%[1]d],"data_offsets":[%[2]d,%d]}}`, n, 4*n, 8*n)
+		f, err := Open(write(t, "x.safetensors", safetensorsFile(header, data)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		a, _ = f.Lookup("a")
+		b, _ = f.Lookup("b")
+		return a, b
+	}
+	if a, b := open(); !equal(a, b) || !equal(a, b) {
+		t.Error("copies are not equal")
+	}
+	data[len(data)-1]++
+	if a, b := open(); equal(a, b) {
+		t.Error("tensors that differ are equal")
+	}
+}

@@ -144,13 +144,20 @@ func (e *Entry) release(from, n int) {
 	if e.param != nil || e.strides != nil {
 		return
 	}
-	raw, err := e.store.bytes()
+	raw, err := e.bytes()
 	if err != nil {
 		return
 	}
 	begin, _ := byteSize(e.dtype, from)
 	size, _ := byteSize(e.dtype, n)
-	e.store.file.release(raw[e.offset+begin : e.offset+begin+size])
+	e.discard(raw[begin : begin+size])
+}
+
+// discard gives back the memory of some bytes of e, if it is that of the file.
+func (e *Entry) discard(raw []byte) {
+	if e.param == nil {
+		e.store.file.release(raw)
+	}
 }
 
 // check returns an error if values, which begin at the given element of e, have a NaN or
