@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/seqmix/seqmix"
@@ -39,17 +40,40 @@ func longConv(c *goldentest.Case) (results, error) {
 	if d := c.Tensor("param.D"); d != nil {
 		tensor.Add(k.Row(0), k.Row(0), d)
 	}
-	conv := nn.NewLongConv(k)
+	conv, g := nn.NewLongConv(k), tensor.Mat{}
 	switch {
 	case c.Has("param.k_rev"):
-		conv = nn.NewTwoSidedConv(k, tapsOf(c, "param.k_rev"))
+		g = tapsOf(c, "param.k_rev")
+		conv = nn.NewTwoSidedConv(k, g)
 	case strings.Contains(c.Name, "bidirectional"):
-		conv = shiftedConv(tapsOf(c, "param.k"), c.Tensor("param.D"), u.Len)
+		var h tensor.Mat
+		h, g = shiftedTaps(tapsOf(c, "param.k"), c.Tensor("param.D"), u.Len)
+		conv = nn.NewTwoSidedConv(h, g)
 	}
 	y := like(u)
 	conv.Mix(y, u)
-	return results{"out.y": channelsFirst(y)}, nil
+	r := results{"out.y": channelsFirst(y)}
+	if !c.Has("grad.u") {
+		return r, nil
+	}
+	du, dh, dg := like(u), zeros(u.Len, u.Dim), zeros(min(g.Rows, u.Len), u.Dim)
+	if !strings.Contains(c.Name, "bidirectional") {
+		dh = zeros(min(k.Rows, u.Len), u.Dim)
+	}
+	conv.Backward(du, channelsLast(c, "in.dy"), u, dh, dg)
+	dd := slices.Clone(dh.Row(0))
+	if strings.Contains(c.Name, "bidirectional") {
+		dh = unshifted(dh, dg, k.Rows)
+	}
+	r["grad.u"], r["grad.D"] = channelsFirst(du), dd
+	r["grad.k"], r["grad.k_rev"] = columnsOf(dh), columnsOf(dg)
+	return r, nil
 }
+
+func zeros(rows, cols int) tensor.Mat { return tensor.NewSeq(1, rows, cols).Mat() }
+
+// columnsOf returns the elements of a matrix, a column after the other.
+func columnsOf(m tensor.Mat) []float32 { return channelsFirst(tensor.SeqOf(m.Data, 1, m.Rows, m.Cols)) }
 
 // tapsOf returns filters of shape (channels, taps) as rows of taps.
 func tapsOf(c *goldentest.Case, name string) tensor.Mat {
@@ -57,21 +81,37 @@ func tapsOf(c *goldentest.Case, name string) tensor.Mat {
 	return transposed(c.Tensor(name), 1, shape[0], shape[1]).Mat()
 }
 
-// shiftedConv is what hyena-dna calls bidirectional: taps of lag 0 on count for lags
-// from half of the length on, and those that are then too large for negative ones, in a
+// shiftedTaps are those of what hyena-dna calls bidirectional: taps of lag 0 on count for
+// lags from half of the length on, and those that are then too large for negative ones, in a
 // cyclic buffer of twice the length.
-func shiftedConv(k tensor.Mat, d []float32, n int) *nn.LongConv {
-	h, g := tensor.NewSeq(1, n, k.Cols).Mat(), tensor.NewSeq(1, n, k.Cols).Mat()
+func shiftedTaps(k tensor.Mat, d []float32, n int) (h, g tensor.Mat) {
+	h, g = zeros(n, k.Cols), zeros(n, k.Cols)
+	eachShifted(n, k.Rows, func(lag, at int) { copy(h.Row(lag), k.Row(at)) }, func(lag, at int) { copy(g.Row(lag), k.Row(at)) })
+	tensor.Add(h.Row(0), h.Row(0), d)
+	return h, g
+}
+
+// unshifted returns the gradient of so many taps from those of what shiftedTaps made of
+// them.
+func unshifted(dh, dg tensor.Mat, taps int) tensor.Mat {
+	dk := zeros(taps, dh.Cols)
+	add := func(from tensor.Mat) func(lag, at int) {
+		return func(lag, at int) { tensor.Add(dk.Row(at), dk.Row(at), from.Row(lag)) }
+	}
+	eachShifted(dh.Rows, taps, add(dh), add(dg))
+	return dk
+}
+
+// eachShifted calls fwd and back with the lags of both sides and the taps that belong there.
+func eachShifted(n, taps int, fwd, back func(lag, at int)) {
 	for lag := range n {
-		if at := lag - n/2; at >= 0 && at < k.Rows {
-			copy(h.Row(lag), k.Row(at))
+		if at := lag - n/2; at >= 0 && at < taps {
+			fwd(lag, at)
 		}
-		if at := 2*n - n/2 - lag; lag > 0 && at < k.Rows {
-			copy(g.Row(lag), k.Row(at))
+		if at := 2*n - n/2 - lag; lag > 0 && at < taps {
+			back(lag, at)
 		}
 	}
-	tensor.Add(h.Row(0), h.Row(0), d)
-	return nn.NewTwoSidedConv(h, g)
 }
 
 // longConvTail feeds silence after a sequence to a stream.
@@ -165,7 +205,15 @@ func implicitFilter(c *goldentest.Case) (results, error) {
 	}
 	h := tensor.NewSeq(1, cfg.Length, cfg.DFilter)
 	f.Taps(h.Mat())
-	return results{"out.h": h.Data}, nil
+	r, grads := results{"out.h": h.Data}, seqmix.Grads{}
+	for name, p := range f.Params() {
+		grads[p] = tensor.New(p.Shape()...)
+		r["grad."+name] = grads.Of(p)
+	}
+	if c.Has("in.dh") {
+		f.Backward(seqOf(c, "in.dh").Mat(), grads)
+	}
+	return r, nil
 }
 
 // hyenaOperator runs the operator on two inputs whose beginnings are the same.
@@ -198,7 +246,7 @@ func hyenaOperator(c *goldentest.Case) (results, error) {
 			return nil, err
 		}
 	}
-	return r, nil
+	return withGradients(c, m, r)
 }
 
 // pieces runs a mixer in pieces of one, two, three … positions.
@@ -227,6 +275,7 @@ func zoologyConv(c *goldentest.Case) (results, error) {
 		return nil, err
 	}
 	var h tensor.Mat
+	var backward func(dh tensor.Mat, r results) // of what makes the taps
 	switch {
 	case c.Has("param.projection.weight"):
 		return zoologyBase(c, cfg, u)
@@ -237,16 +286,39 @@ func zoologyConv(c *goldentest.Case) (results, error) {
 		down := &nn.Linear{Weight: tensorOf(c, "param.mlp.2.weight"), Bias: tensorOf(c, "param.mlp.2.bias")}
 		z := seqOf(c, "param.pos_emb.z").Mat()
 		h = tensor.NewSeq(1, z.Rows, down.Out()).Mat()
-		hidden := tensor.NewSeq(1, z.Rows, up.Out()).Mat()
+		hidden := zeros(z.Rows, up.Out())
 		up.ApplyMat(hidden, z)
 		nn.ReLU.Apply(hidden.Data, hidden.Data)
 		down.ApplyMat(h, hidden)
+		backward = func(dh tensor.Mat, r results) { zoologyFilterGrad(r, up, down, z, hidden, dh) }
 	}
 	tensor.AddConst(h.Row(0), h.Row(0), 1) // "+u"
 	m := nn.NewLongConv(h)
-	y := like(u)
+	y, du, dh := like(u), like(u), zeros(u.Len, u.Dim)
 	m.Mix(y, u)
-	return results{"out.y": y.Data}, pieces(c, m, u, "out.y")
+	m.Backward(du, seqOf(c, "in.dy"), u, dh, tensor.Mat{})
+	r := results{"out.y": y.Data, "grad.u": du.Data, "grad.filter": columnsOf(dh)}
+	if backward != nil {
+		backward(dh, r)
+	}
+	return r, pieces(c, m, u, "out.y")
+}
+
+// zoologyFilterGrad adds the gradients of the two layers that make the taps from z.
+func zoologyFilterGrad(r results, up, down *nn.Linear, z, hidden, dh tensor.Mat) {
+	seq := func(m tensor.Mat) tensor.Seq { return tensor.SeqOf(m.Data, 1, m.Rows, m.Cols) }
+	n := dh.Rows
+	z, hidden = z.SliceRows(0, n), hidden.SliceRows(0, n)
+	grads, d, dz := seqmix.Grads{}, zeros(n, up.Out()), zeros(n, up.In())
+	for name, l := range map[string]*nn.Linear{"mlp.0.": up, "mlp.2.": down} {
+		for param, p := range l.Params() {
+			grads[p] = tensor.New(p.Shape()...)
+			r["grad."+name+param] = grads.Of(p)
+		}
+	}
+	down.Backward(seq(d), seq(dh), seq(hidden), grads)
+	nn.ReLU.Grad(d.Data, d.Data, hidden.Data)
+	up.Backward(seq(dz), seq(d), seq(z), grads)
 }
 
 // zoologyBase runs a BaseConv. Its features are not parameters of the mixer.
@@ -270,7 +342,10 @@ func zoologyBase(c *goldentest.Case, cfg *hyenaConfig, u tensor.Seq) (results, e
 	}
 	y := like(u)
 	m.Mix(y, u)
-	return results{"out.y": y.Data}, pieces(c, m, u, "out.y")
+	if err := pieces(c, m, u, "out.y"); err != nil {
+		return nil, err
+	}
+	return withGradients(c, m, results{"out.y": y.Data})
 }
 
 // modalTaps returns the computation of the taps of modal filters.
@@ -292,7 +367,14 @@ func modalTaps(prefix string, form hyena.ModalForm) computation {
 		}
 		h := tensor.NewSeq(1, cfg.Length, cfg.Channels)
 		m.Taps(h.Mat())
-		return results{"out.h": channelsFirst(h)}, nil
+		r, grads := results{"out.h": channelsFirst(h)}, seqmix.NewGrads(m)
+		if c.Has("in.dh") {
+			m.BackwardTaps(tapsOf(c, "in.dh"), grads)
+		}
+		for name, p := range m.Params() {
+			r["grad."+name] = grads.Of(p)
+		}
+		return r, nil
 	}
 }
 
@@ -367,10 +449,23 @@ func stripedBlock(c *goldentest.Case, cfg *hyenaConfig, m seqmix.Mixer, prefix s
 	y := like(u)
 	if mask := c.Tensor("in.mask"); mask != nil {
 		b.MixMasked(y, u, mask)
-		return results{"out.y": y.Data}, nil
+		return withGradients(c, maskedBlock{b, mask}, results{"out.y": y.Data})
 	}
 	b.Mix(y, u)
-	return results{"out.y": y.Data}, pieces(c, b, u, "out.y")
+	if err := pieces(c, b, u, "out.y"); err != nil {
+		return nil, err
+	}
+	return withGradients(c, b, results{"out.y": y.Data})
+}
+
+// maskedBlock is a block that is recorded with a mask.
+type maskedBlock struct {
+	*hyena.Block
+	mask []float32
+}
+
+func (b maskedBlock) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
+	return b.RecordMasked(dst, src, b.mask)
 }
 
 // attention returns the attention of StripedHyena: grouped queries, rotated.
@@ -432,6 +527,14 @@ func cascade(c *goldentest.Case, cfg *hyenaConfig, cc hyena.CascadeConfig) (resu
 	y := tensor.NewSeq(z.Batch, z.Len, m.Dim())
 	m.Apply(y, z)
 	r := results{"out.y": y.Data}
+	if c.Has("in.dy") {
+		dz, grads := like(z), seqmix.NewGrads(cascadeParams{m})
+		m.Backward(dz, seqOf(c, "in.dy"), z, grads)
+		r["grad.z"] = dz.Data
+		for name, p := range m.Params() {
+			r["grad."+name] = grads.Of(p)
+		}
+	}
 	s, err := m.NewStream(z.Batch)
 	if err != nil {
 		return nil, err
