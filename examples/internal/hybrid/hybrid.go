@@ -1,0 +1,134 @@
+// Package hybrid makes language models of bytes whose blocks are of several kinds, and
+// keeps them in files that say what they are.
+package hybrid
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/attention"
+	"github.com/seqmix/seqmix/based"
+	"github.com/seqmix/seqmix/checkpoint"
+	"github.com/seqmix/seqmix/hyena"
+	"github.com/seqmix/seqmix/lm"
+	"github.com/seqmix/seqmix/nn"
+	"github.com/seqmix/seqmix/ssm"
+	"github.com/seqmix/seqmix/tensor"
+)
+
+// Vocabulary is the number of tokens: the bytes. 0 does not occur in text: it begins
+// files.
+const Vocabulary = 256
+
+// A Config describes a model.
+type Config struct {
+	// Pattern lists the mixers of the blocks, from the input on: see Mixers.
+	Pattern []string `json:"pattern"`
+
+	Dim    int `json:"dim"`               // width
+	Heads  int `json:"heads"`             // of attention and Based
+	Window int `json:"window"`            // previous positions that attention sees
+	Hidden int `json:"hidden"`            // of the gated network in each block; 0 for no network
+	MaxLen int `json:"max_len,omitempty"` // positions that hyena can take
+}
+
+// Mixers lists what a pattern may hold.
+var Mixers = []string{"mamba", "mamba2", "attention", "based", "conv", "hyena"}
+
+// A mixer can be started with random weights.
+type mixer interface {
+	seqmix.Mixer
+	Init(*rand.Rand)
+}
+
+func (c Config) mixer(name string) (mixer, error) {
+	switch name {
+	case "mamba":
+		return ssm.NewMamba(ssm.MambaConfig{DModel: c.Dim})
+	case "mamba2":
+		return ssm.NewMamba2(ssm.Mamba2Config{DModel: c.Dim, HeadDim: 32, DState: 64})
+	case "attention":
+		return attention.NewMultiHead(attention.MultiHeadConfig{Dim: c.Dim, Heads: c.Heads, Left: &c.Window, RoPE: new(attention.RoPEConfig)})
+	case "based":
+		return based.NewLinearAttention(based.LinearAttentionConfig{DModel: c.Dim, Heads: c.Heads})
+	case "conv":
+		return based.NewGatedConv(based.GatedConvConfig{DModel: c.Dim, Expand: 2})
+	case "hyena":
+		if c.MaxLen == 0 {
+			return nil, fmt.Errorf("a pattern with hyena needs the greatest length of texts")
+		}
+		return hyena.New(hyena.Config{DModel: c.Dim, LMax: c.MaxLen})
+	}
+	return nil, fmt.Errorf("no mixer is called %q (choose from %s)", name, strings.Join(Mixers, ", "))
+}
+
+// New returns a model with random weights.
+func New(c Config, r *rand.Rand) (*lm.Model, error) {
+	if len(c.Pattern) == 0 || c.Dim < 1 || c.Heads < 1 || c.Window < 0 || c.Hidden < 0 || c.MaxLen < 0 {
+		return nil, fmt.Errorf("a model with the pattern %v, %d wide, %d heads, a window of %d, %d hidden, %d long", c.Pattern, c.Dim, c.Heads, c.Window, c.Hidden, c.MaxLen)
+	}
+	const eps = 1e-5
+	e := nn.NewEmbedding(Vocabulary, c.Dim)
+	e.Init(r, 0.02)
+	m := &lm.Model{Embedding: e, Head: e.Head(), Norm: nn.NewRMSNorm(c.Dim, eps)}
+	if slices.Contains(c.Pattern, "hyena") {
+		m.MaxLen = c.MaxLen
+	}
+	for i, name := range c.Pattern {
+		mix, err := c.mixer(name)
+		if err != nil {
+			return nil, fmt.Errorf("block %d: %w", i, err)
+		}
+		mix.Init(r)
+		block := seqmix.Stack{&seqmix.Residual{Norm: nn.NewRMSNorm(c.Dim, eps), Mixer: mix}}
+		if c.Hidden > 0 {
+			mlp, err := nn.NewGLU(nn.GLUConfig{Dim: c.Dim, Hidden: c.Hidden})
+			if err != nil {
+				return nil, fmt.Errorf("block %d: %w", i, err)
+			}
+			mlp.Init(r)
+			block = append(block, &seqmix.Residual{Norm: nn.NewRMSNorm(c.Dim, eps), Mixer: mlp})
+		}
+		m.Layers = append(m.Layers, block)
+	}
+	return m, m.Check()
+}
+
+// configKey is where the configuration is in the metadata of a file.
+const configKey = "hybrid"
+
+// Save writes a model to a safetensors file, with its weights in bfloat16 and its
+// configuration in the metadata. The weights of m are rounded to what the file holds.
+func Save(path string, c Config, m *lm.Model) error {
+	config, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	m.Quantize(tensor.BFloat16)
+	src, err := checkpoint.FromModel(m, nil)
+	if err != nil {
+		return err
+	}
+	return checkpoint.WriteFile(path, src, map[string]string{configKey: string(config)})
+}
+
+// Load reads a model that Save wrote.
+func Load(f *checkpoint.File) (*lm.Model, Config, error) {
+	var c Config
+	if err := json.Unmarshal([]byte(f.Metadata()[configKey]), &c); err != nil {
+		return nil, c, fmt.Errorf("%v: not a model of this program: metadata %q: %w", f, configKey, err)
+	}
+	m, err := New(c, rand.New(rand.NewPCG(0, 0)))
+	if err != nil {
+		return nil, c, fmt.Errorf("%v: %w", f, err)
+	}
+	m.Quantize(tensor.BFloat16)
+	if err := checkpoint.Load(m, f, nil); err != nil {
+		return nil, c, err
+	}
+	return m, c, nil
+}
