@@ -3,6 +3,7 @@ package train
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/par"
@@ -16,6 +17,12 @@ import (
 type Batch struct {
 	IDs, Labels []int
 	Len         int // of a sequence
+
+	// Dropout is the share of the elements of embeddings that are 0 in training, by
+	// chance, and Seed says which (arXiv:1207.0580). All others are divided by 1-Dropout.
+	// Scores are those of the whole.
+	Dropout float64
+	Seed    uint64
 }
 
 // NextTokens makes batches of a text: of len(ids)-1 positions, whose labels are the tokens
@@ -35,12 +42,16 @@ func (b Batch) Size() int {
 
 // part returns sequences lo to hi-1.
 func (b Batch) part(lo, hi int) Batch {
-	return Batch{IDs: b.IDs[lo*b.Len : hi*b.Len], Labels: b.Labels[lo*b.Len : hi*b.Len], Len: b.Len}
+	b.IDs, b.Labels = b.IDs[lo*b.Len:hi*b.Len], b.Labels[lo*b.Len:hi*b.Len]
+	return b
 }
 
 func (b Batch) check(m *lm.Model) error {
 	if b.Len < 1 || len(b.IDs)%b.Len != 0 || len(b.Labels) != len(b.IDs) {
 		return fmt.Errorf("train: %d tokens and %d labels for sequences of %d", len(b.IDs), len(b.Labels), b.Len)
+	}
+	if !(b.Dropout >= 0 && b.Dropout < 1) {
+		return fmt.Errorf("train: dropout %v, want at least 0 and less than 1", b.Dropout)
 	}
 	if m.MaxLen > 0 && b.Len > m.MaxLen {
 		return fmt.Errorf("train: sequences of %d tokens, but the model takes %d: %w", b.Len, m.MaxLen, lm.ErrTooLong)
@@ -112,7 +123,8 @@ func (g *Gradient) Add(grads seqmix.Grads, b Batch, weight float64) (Score, erro
 	size := b.Size()
 	shards := g.shards[:min(len(g.shards), size)]
 	for i, s := range shards {
-		s.batch = b.part(i*size/len(shards), (i+1)*size/len(shards))
+		s.first = i * size / len(shards)
+		s.batch = b.part(s.first, (i+1)*size/len(shards))
 		s.scale = float32(weight / float64(n))
 		s.prepare(grads, i == 0)
 	}
@@ -164,6 +176,7 @@ func (t shardTask) Run(lo, hi int) {
 type shard struct {
 	model   *lm.Model
 	batch   Batch
+	first   int     // index of the first sequence in the whole batch
 	scale   float32 // of the sum of losses; 0 for no gradient
 	grads   seqmix.Grads
 	own     seqmix.Grads // memory of grads, unless these are the caller's
@@ -221,6 +234,7 @@ func (s *shard) run() (Score, error) {
 		s.layers().Mix(h, x)
 		return s.head(h, tensor.Seq{}), nil
 	}
+	s.drop(x)
 	tape, err := seqmix.Record(s.layers(), h, x)
 	if err != nil {
 		return Score{}, fmt.Errorf("train: %w", err)
@@ -228,6 +242,7 @@ func (s *shard) run() (Score, error) {
 	dh := tensor.NewSeq(b.Size(), b.Len, dim)
 	score := s.head(h, dh)
 	tape.Backward(dh, dh, s.grads)
+	s.drop(dh)
 	s.embedBackward(dh)
 	return score, nil
 }
@@ -247,6 +262,32 @@ func (s *shard) embed(x tensor.Seq) error {
 		}
 	}
 	return nil
+}
+
+// drop makes elements of x zero, as the batch says. Each sequence has its own random
+// numbers, so that it does not matter in which shard it is. The gradient of drop is drop.
+func (s *shard) drop(x tensor.Seq) {
+	if s.batch.Dropout == 0 {
+		return
+	}
+	// Draws are 16 bits, four of a number. Those below the share, whose difference has the
+	// upper bit, choose the second factor: no branch could be foretold.
+	below := uint64(s.batch.Dropout * (1 << 16))
+	factors := [2]float32{float32(1 / (1 - float64(below)/(1<<16))), 0}
+	for b := range x.Batch {
+		r := rand.NewPCG(s.batch.Seed, uint64(s.first+b))
+		for i := range x.Len {
+			var bits uint64
+			row := x.At(b, i)
+			for k := range row {
+				if k%4 == 0 {
+					bits = r.Uint64()
+				}
+				row[k] *= factors[(bits&0xffff-below)>>63]
+				bits >>= 16
+			}
+		}
+	}
 }
 
 func (s *shard) embedBackward(dx tensor.Seq) {

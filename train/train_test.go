@@ -118,6 +118,70 @@ func TestWeight(t *testing.T) {
 	}
 }
 
+// TestDropout checks the gradients of a batch with dropout: they are the same for any
+// number of shards, those of 0 are those of no dropout, scores do not see it, and the mean
+// of many comes near to the gradient without, as the logits are nearly linear in a few
+// elements.
+func TestDropout(t *testing.T) {
+	m := newModel(t)
+	b := batch(3, 4, 7)
+	gradient := func(shards int, b train.Batch) []float32 {
+		g, err := train.NewGradient(m, shards)
+		if err != nil {
+			t.Fatal(err)
+		}
+		grads := zeroGrads(m)
+		if _, err := g.Add(grads, b, 1); err != nil {
+			t.Fatal(err)
+		}
+		return grads.Of(m.Embedding.Weight)
+	}
+	plain := gradient(1, b)
+	dropped := func(p float64, seed uint64) train.Batch {
+		b := b
+		b.Dropout, b.Seed = p, seed
+		return b
+	}
+	one, four := gradient(1, dropped(0.3, 9)), gradient(4, dropped(0.3, 9))
+	differ := 0
+	for i := range one {
+		if math.Abs(float64(one[i]-four[i])) > 1e-6 {
+			t.Fatalf("gradient %d is %v in one shard, %v in four", i, one[i], four[i])
+		}
+		if one[i] != plain[i] {
+			differ++
+		}
+	}
+	if differ == 0 {
+		t.Error("dropout changes nothing")
+	}
+	if slices.Equal(one, gradient(1, dropped(0.3, 10))) {
+		t.Error("the seed changes nothing")
+	}
+	g, err := train.NewGradient(m, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with, _ := g.Score(dropped(0.3, 9))
+	if without, _ := g.Score(b); with != without {
+		t.Errorf("score %+v with dropout, %+v without", with, without)
+	}
+	mean, norm, off := make([]float64, len(plain)), 0.0, 0.0
+	const n = 400
+	for seed := range uint64(n) {
+		for i, v := range gradient(1, dropped(0.02, seed)) {
+			mean[i] += float64(v) / n
+		}
+	}
+	for i, v := range plain {
+		norm += float64(v) * float64(v)
+		off += (mean[i] - float64(v)) * (mean[i] - float64(v))
+	}
+	if e := math.Sqrt(off / norm); e > 0.1 {
+		t.Errorf("the mean with dropout is %.3f off the gradient without", e)
+	}
+}
+
 func TestBadBatches(t *testing.T) {
 	m := newModel(t)
 	g, err := train.NewGradient(m, 0)
@@ -136,6 +200,7 @@ func TestBadBatches(t *testing.T) {
 		"label":     {IDs: []int{1, 1}, Labels: []int{1, vocabulary}, Len: 2},
 		"long":      batch(1, 1, 21),
 		"no labels": none,
+		"dropout":   {IDs: []int{1}, Labels: []int{1}, Len: 1, Dropout: 1},
 	} {
 		if _, err := g.Add(zeroGrads(m), b, 1); err == nil {
 			t.Errorf("%s: no error", name)
