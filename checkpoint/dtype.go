@@ -32,6 +32,8 @@ const (
 	C128       DType = "C128" // float64 real and imaginary part
 	Q8_0       DType = "Q8_0" // blocks of 32 int8 with a float16 scale
 	Q4_0       DType = "Q4_0" // blocks of 32 four-bit numbers with a float16 scale
+	Q4_1       DType = "Q4_1" // the same with a float16 offset too
+	Q6_K       DType = "Q6_K" // blocks of 256 six-bit numbers with an int8 scale for every 16
 )
 
 // order lists the types as the reference implementation of safetensors sorts

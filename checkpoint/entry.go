@@ -342,8 +342,8 @@ const maxInt = uint64(^uint(0) >> 1)
 // byteSize returns the number of bytes of n elements, or false if that overflows
 // or is not a whole number.
 func byteSize(d DType, n int) (int, bool) {
-	if d.blocks() {
-		return n / quantBlock * d.blockBytes(), n%quantBlock == 0 && n/quantBlock <= int(maxInt)/d.blockBytes()
+	if length, size := d.block(); length > 0 {
+		return n / length * size, n%length == 0 && n/length <= int(maxInt)/size
 	}
 	hi, lo := bits.Mul64(uint64(n), uint64(d.Bits()))
 	if hi != 0 || lo%8 != 0 || lo/8 > maxInt {

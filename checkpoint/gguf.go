@@ -24,12 +24,12 @@ const (
 
 // ggufTypes are the element types that are read, by their numbers in the file.
 var ggufTypes = map[uint32]DType{
-	0: F32, 1: F16, 2: Q4_0, 8: Q8_0, 24: I8, 25: I16, 26: I32, 27: I64, 28: F64, 30: BF16,
+	0: F32, 1: F16, 2: Q4_0, 3: Q4_1, 8: Q8_0, 14: Q6_K, 24: I8, 25: I16, 26: I32, 27: I64, 28: F64, 30: BF16,
 }
 
 // ggufOtherTypes are the names of element types that are not read, for messages.
 var ggufOtherTypes = map[uint32]string{
-	3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K",
+	6: "Q5_0", 7: "Q5_1", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 15: "Q8_K",
 	16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 29: "IQ1_M",
 }
 
@@ -351,7 +351,7 @@ func (r *ggufReader) describe(e *ggufEntry) error {
 		if name == "" {
 			name = fmt.Sprintf("number %d", kind)
 		}
-		return fmt.Errorf("has elements of type %s, want F32, F16, BF16, Q8_0 or Q4_0: others are not supported", name)
+		return fmt.Errorf("has elements of type %s, want F32, F16, BF16, Q8_0, Q6_K, Q4_0 or Q4_1: others are not supported", name)
 	}
 	if e.offset, err = r.uint64("offset"); err != nil {
 		return err
@@ -362,8 +362,8 @@ func (r *ggufReader) describe(e *ggufEntry) error {
 // measure finds the number of bytes. Blocks do not reach over the end of a row.
 func (e *ggufEntry) measure() error {
 	n, ok := elements(e.shape)
-	if ok && e.dtype.blocks() && len(e.shape) > 0 && e.shape[len(e.shape)-1]%quantBlock != 0 {
-		return fmt.Errorf("has rows of %d elements of type %s, want a multiple of %d", e.shape[len(e.shape)-1], e.dtype, quantBlock)
+	if length, _ := e.dtype.block(); ok && length > 0 && len(e.shape) > 0 && e.shape[len(e.shape)-1]%length != 0 {
+		return fmt.Errorf("has rows of %d elements of type %s, want a multiple of %d", e.shape[len(e.shape)-1], e.dtype, length)
 	}
 	if ok {
 		e.size, ok = byteSize(e.dtype, n)

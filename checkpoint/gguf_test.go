@@ -387,6 +387,8 @@ func TestGGUFBlocks(t *testing.T) {
 	}
 	w.add("q8", ggufQ8_0, []int{2, 32}, slices.Concat(q8, q8))
 	w.add("q4", ggufQ4_0, []int{1, 32}, q4)
+	w.add("q4 with an offset", 3, []int{32}, slices.Concat(q4[:2], binary.LittleEndian.AppendUint16(nil, half(3)), q4[2:]))
+	w.add("q6", 14, []int{2, 256}, slices.Repeat(packQ6K(func(i int) int { return i * 11 % 64 }, 0.25), 2))
 	f, err := checkpoint.Parse("blocks", w.bytes())
 	if err != nil {
 		t.Fatal(err)
@@ -399,6 +401,13 @@ func TestGGUFBlocks(t *testing.T) {
 			}
 			return -2 * float32(15-(i-16)-8)
 		},
+		"q4 with an offset": func(i int) float32 {
+			if i < 16 {
+				return -2*float32(i) + 3
+			}
+			return -2*float32(15-(i-16)) + 3
+		},
+		"q6": func(i int) float32 { return 0.25 * float32(i%256/16-5) * float32(i%256*11%64-32) },
 	} {
 		e, _ := f.Lookup(name)
 		got := make([]float32, e.Len()-5)
@@ -411,6 +420,27 @@ func TestGGUFBlocks(t *testing.T) {
 			}
 		}
 	}
+}
+
+// packQ6K packs a block of numbers q(i) from 0 to 63. The scale of sixteen of them is their
+// place in the block less 5.
+func packQ6K(q func(i int) int, scale float32) []byte {
+	var low, high []byte
+	for half := 0; half < 256; half += 128 {
+		at := func(quarter, i int) byte { return byte(q(half + 32*quarter + i)) }
+		for quarter := range 2 {
+			for i := range 32 {
+				low = append(low, at(quarter, i)&15|at(quarter+2, i)<<4)
+			}
+		}
+		for i := range 32 {
+			high = append(high, at(0, i)>>4|at(1, i)>>4<<2|at(2, i)>>4<<4|at(3, i)>>4<<6)
+		}
+	}
+	for i := range 16 {
+		high = append(high, byte(int8(i-5)))
+	}
+	return binary.LittleEndian.AppendUint16(append(low, high...), half(scale))
 }
 
 func TestVocabulary(t *testing.T) {

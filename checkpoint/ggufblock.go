@@ -6,47 +6,93 @@ import (
 	"github.com/seqmix/seqmix/internal/kernel"
 )
 
-// quantBlock is the number of neighbouring elements of a row that share a scale in the
-// quantised types of GGUF files.
-const quantBlock = 32
+// Elements of the quantised types of GGUF files come in blocks of neighbours of a row,
+// which share scales.
+const (
+	shortBlock = 32
+	longBlock  = 256
+)
 
-// blocks reports whether elements are stored in blocks with a scale.
-func (d DType) blocks() bool { return d == Q8_0 || d == Q4_0 }
-
-// blockBytes returns the number of bytes of a block: a float16 scale and the numbers.
-func (d DType) blockBytes() int {
-	if d == Q8_0 {
-		return 2 + quantBlock
+// block returns the number of elements of a block and that of its bytes, or zeros for
+// types without blocks.
+func (d DType) block() (length, size int) {
+	switch d {
+	case Q8_0:
+		return shortBlock, 2 + shortBlock
+	case Q4_0:
+		return shortBlock, 2 + shortBlock/2
+	case Q4_1:
+		return shortBlock, 4 + shortBlock/2
+	case Q6_K:
+		return longBlock, longBlock/2 + longBlock/4 + longBlock/16 + 2
 	}
-	return 2 + quantBlock/2
+	return 0, 0
+}
+
+// blocks reports whether elements come in blocks.
+func (d DType) blocks() bool {
+	n, _ := d.block()
+	return n > 0
 }
 
 // readBlocks fills dst with the elements from the given one on of blocks in raw.
 func readBlocks(dst []float32, raw []byte, d DType, from int) {
-	var block [quantBlock]float32
-	size := d.blockBytes()
-	raw, skip := raw[from/quantBlock*size:], from%quantBlock
+	var buffer [longBlock]float32
+	length, size := d.block()
+	block := buffer[:length]
+	raw, skip := raw[from/length*size:], from%length
 	for len(dst) > 0 {
-		decodeBlock(&block, raw[:size], d)
+		decodeBlock(block, raw[:size], d)
 		n := copy(dst, block[skip:])
 		dst, raw, skip = dst[n:], raw[size:], 0
 	}
 }
 
-// decodeBlock returns the numbers of a block: in Q8_0, int8s, and in Q4_0, four bits less
-// 8, of which the first half of the block is in the lower halves of the bytes.
-func decodeBlock(dst *[quantBlock]float32, raw []byte, d DType) {
-	var scale [1]float32
-	kernel.F16ToFloat32(scale[:], []uint16{binary.LittleEndian.Uint16(raw)})
-	numbers := raw[2:]
-	if d == Q8_0 {
-		for i, q := range numbers {
-			dst[i] = float32(int8(q)) * scale[0]
+// decodeBlock returns the numbers of a block, as the functions dequantize_row_* of ggml
+// (ggml-quants.c) do.
+func decodeBlock(dst []float32, raw []byte, d DType) {
+	switch d {
+	case Q8_0:
+		scale := float16(raw)
+		for i, q := range raw[2:] {
+			dst[i] = float32(int8(q)) * scale
 		}
-		return
+	case Q4_0:
+		scale := float16(raw)
+		for i, q := range raw[2:] {
+			dst[i] = float32(int(q&15)-8) * scale
+			dst[i+shortBlock/2] = float32(int(q>>4)-8) * scale
+		}
+	case Q4_1:
+		scale, offset := float16(raw), float16(raw[2:])
+		for i, q := range raw[4:] {
+			dst[i] = float32(q&15)*scale + offset
+			dst[i+shortBlock/2] = float32(q>>4)*scale + offset
+		}
+	case Q6_K:
+		decodeQ6K(dst, raw)
 	}
-	for i, q := range numbers {
-		dst[i] = float32(int(q&15)-8) * scale[0]
-		dst[i+quantBlock/2] = float32(int(q>>4)-8) * scale[0]
+}
+
+// decodeQ6K returns the numbers of a block of six bits less 32. There are the lower four
+// bits of all, then the upper two, then a scale for every 16, then one for all. Each half
+// of a block has its own half of the bits: of the bytes of lower bits, the lower halves are
+// those of the first 64 elements, and of a byte of upper bits, the four pairs are those of
+// four elements 32 apart.
+func decodeQ6K(dst []float32, raw []byte) {
+	low, high, scales := raw[:longBlock/2], raw[longBlock/2:longBlock/4*3], raw[longBlock/4*3:]
+	scale := float16(scales[longBlock/16:])
+	for i := range dst[:longBlock] {
+		half, at := i/128, i%128
+		bits := low[half*64+at%64] >> (at / 64 * 4) & 15
+		bits |= high[half*32+at%32] >> (at / 32 * 2) & 3 << 4
+		dst[i] = scale * float32(int8(scales[i/16])) * float32(int(bits)-32)
 	}
+}
+
+// float16 returns the number that raw begins with.
+func float16(raw []byte) float32 {
+	var v [1]float32
+	kernel.F16ToFloat32(v[:], []uint16{binary.LittleEndian.Uint16(raw)})
+	return v[0]
 }

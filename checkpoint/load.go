@@ -322,7 +322,7 @@ func Finite(src Source) error {
 // finite returns an error for the first element that is NaN or infinite.
 func finite(e *Entry) error {
 	switch e.dtype {
-	case F64, F32, F16, BF16, F8E5M2, F8E4M3, F8E8M0, F8E4M3FNUZ, F8E5M2FNUZ, Q8_0, Q4_0:
+	case F64, F32, F16, BF16, F8E5M2, F8E4M3, F8E8M0, F8E4M3FNUZ, F8E5M2FNUZ, Q8_0, Q4_0, Q4_1, Q6_K:
 	default:
 		return nil
 	}

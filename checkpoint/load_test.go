@@ -254,8 +254,11 @@ func TestEqualLarge(t *testing.T) {
 		b, _ = f.Lookup("b")
 		return a, b
 	}
-	if a, b := open(); !equal(a, b) || !equal(a, b) {
-		t.Error("copies are not equal")
+	a, b := open()
+	for range 2 { // what was given back is read again
+		if !equal(a, b) {
+			t.Error("copies are not equal")
+		}
 	}
 	data[len(data)-1]++
 	if a, b := open(); equal(a, b) {

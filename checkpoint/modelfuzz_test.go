@@ -61,6 +61,8 @@ func FuzzGGUF(f *testing.F) {
 	w.set("flag", true)
 	w.add("q4", ggufQ4_0, []int{2, 32}, make([]byte, 36))
 	w.add("q8", ggufQ8_0, []int{1, 32}, make([]byte, 34))
+	w.add("q4 with an offset", 3, []int{32}, make([]byte, 20))
+	w.add("q6", 14, []int{1, 256}, make([]byte, 210))
 	w.add("f16", ggufF16, []int{3}, make([]byte, 6))
 	w.add("bf16", ggufBF16, []int{3}, make([]byte, 6))
 	f.Add(w.bytes())

@@ -14,8 +14,9 @@ import (
 //
 //   - a safetensors file;
 //   - a PyTorch file, of which it shows the state dict (see below);
-//   - a GGUF file, version 2 or 3, with elements of the types F32, F16, BF16, Q8_0 and
-//     Q4_0 (see [File.Values] and [File.Vocabulary] for what else is in it);
+//   - a GGUF file, version 2 or 3, with elements of the types F32, F16, BF16, Q8_0, Q4_0,
+//     and those that go with the latter, Q4_1 and Q6_K (see [File.Values] and
+//     [File.Vocabulary] for what else is in it);
 //   - a file of llama2.c, of which the tensors get the names of Hugging Face's Llama;
 //   - an index (model.safetensors.index.json or pytorch_model.bin.index.json) that
 //     says in which files the tensors are: all of them are opened, and must hold
