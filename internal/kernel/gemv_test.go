@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/seqmix/seqmix/internal/cpu"
 	"github.com/seqmix/seqmix/internal/cpu/cputest"
+	"github.com/seqmix/seqmix/internal/par"
 )
 
 // narrowMatrix is an n×k matrix in one of the narrow formats, and the same numbers
@@ -401,29 +404,83 @@ func halfValue(h uint16) float64 {
 }
 
 // BenchmarkGemv multiplies one row by weights that come from memory, in turn with
-// reading as many bytes.
+// reading as many bytes, on one core and on all. Both walk through more memory than
+// caches hold, a window of a megabyte or two at a time; of the many windows the fastest
+// tenth says what the machine does when nobody disturbs it.
 func BenchmarkGemv(b *testing.B) {
-	const n, k = 50304, 768
-	a, c := random(k, 1), make([]float32, n)
-	floats := packed(random(n*k, 2), n, k)
-	bf16, q8 := bf16Matrix(n, k), q8Matrix(n, k)
-	other := slices.Repeat(random(1<<20, 3), 100) // written to, or it would be one page of zeros
+	const k, total, window = 768, 160 << 20, 1 << 20
+	a, c := random(k, 1), make([]float32, window)
+	memory := slices.Repeat(random(1<<20, 3), total>>22) // written to, or it would be one page of zeros
+	read := func(lo, hi int) { probeRead(memory[lo/4 : hi/4]) }
+	wide := slices.Repeat(packed(random(PanelWidth*k, 2), PanelWidth, k), total/(4*PanelWidth*k))
+	bf16 := slices.Repeat(bf16Matrix(PanelWidth, k).panels.u16, total/(2*BF16PanelLen(1, k)))
+	q8 := slices.Repeat(q8Matrix(PanelWidth, k).panels.u8, total/Q8PanelLen(1, k))
+	q4 := slices.Repeat(q4Matrix(PanelWidth, k).panels.u4, total/Q4PanelLen(1, k))
 	for _, bm := range []struct {
 		name  string
-		bytes int
-		f     func()
+		panel int // bytes
+		gemm  func(c []float32, panel, panels int)
 	}{
-		{"float32", 4 * len(floats), func() { Gemm(c, n, a, k, floats, 1, n, k, false) }},
-		{"bfloat16", 2 * len(bf16.panels.u16), func() { bf16.gemm(c, n, a, k, 1, nil, false) }},
-		{"int8", len(q8.panels.u8), func() { q8.gemm(c, n, a, k, 1, nil, false) }},
+		{"float32", 4 * PanelLen(1, k), func(c []float32, i, n int) {
+			Gemm(c, 0, a, k, wide[i*PanelLen(1, k):], 1, n*PanelWidth, k, false)
+		}},
+		{"bfloat16", 2 * BF16PanelLen(1, k), func(c []float32, i, n int) {
+			GemmBF16(c, 0, a, k, bf16[i*BF16PanelLen(1, k):], 1, n*PanelWidth, k, nil, false)
+		}},
+		{"int8", Q8PanelLen(1, k), func(c []float32, i, n int) {
+			GemmQ8(c, 0, a, k, q8[i*Q8PanelLen(1, k):], 1, n*PanelWidth, k, nil, false)
+		}},
+		{"int4", Q4PanelLen(1, k), func(c []float32, i, n int) {
+			GemmQ4(c, 0, a, k, q4[i*Q4PanelLen(1, k):], 1, n*PanelWidth, k, nil, false)
+		}},
 	} {
-		b.Run(fmt.Sprintf("%s/1x%dx%d", bm.name, n, k), func(b *testing.B) {
-			cputest.BenchEachTier(b, func(b *testing.B) {
-				if cpu.Active() == cpu.TierGeneric {
-					b.Skip("no limit to compare with")
-				}
-				benchShare(b, float64(bm.bytes), func() float64 { return PeakRead(other) }, "GB/s", bm.f)
+		for _, cores := range []int{1, runtime.GOMAXPROCS(0)} {
+			b.Run(fmt.Sprintf("%s/cores=%d", bm.name, cores), func(b *testing.B) {
+				cputest.BenchEachTier(b, func(b *testing.B) {
+					if cpu.Active() == cpu.TierGeneric {
+						b.Skip("no limit to compare with")
+					}
+					// Pieces begin at panels; each core takes one and then the next.
+					panels := window * cores / bm.panel
+					grain := panels
+					if cores > 1 {
+						grain = max(panels/(4*cores), 1)
+					}
+					gemv := func(at int) {
+						par.Do(panels, grain, par.Func(func(lo, hi int) {
+							bm.gemm(c[lo*PanelWidth:hi*PanelWidth], at/bm.panel+lo, hi-lo)
+						}))
+					}
+					probe := func(at int) {
+						par.Do(panels, grain, par.Func(func(lo, hi int) { read(at+lo*bm.panel, at+hi*bm.panel) }))
+					}
+					benchWindows(b, panels*bm.panel, total, probe, gemv)
+				})
 			})
-		})
+		}
 	}
+}
+
+// benchWindows calls probe and f, which each read size bytes from the given place on, in
+// turn, and reports their speeds.
+func benchWindows(b *testing.B, size, total int, probe, f func(at int)) {
+	b.Helper()
+	var limits, rates []float64
+	rate := func(f func(int), at int) float64 {
+		begin := time.Now()
+		f(at)
+		return float64(size) / float64(time.Since(begin).Nanoseconds())
+	}
+	at := 0
+	for b.Loop() {
+		if at += size; at+size > total {
+			at = 0
+		}
+		limits, rates = append(limits, rate(probe, at)), append(rates, rate(f, at))
+	}
+	slices.Sort(limits)
+	slices.Sort(rates)
+	got, limit := rates[len(rates)*9/10], limits[len(limits)*9/10]
+	b.ReportMetric(got, "GB/s")
+	b.ReportMetric(100*got/limit, "%read")
 }
