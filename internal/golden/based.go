@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/seqmix/seqmix"
@@ -12,6 +13,7 @@ import (
 	"github.com/seqmix/seqmix/internal/goldentest"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
+	"github.com/seqmix/seqmix/train"
 )
 
 var _ = register(map[string]computation{
@@ -581,11 +583,7 @@ func zoologyModel(c *goldentest.Case) (results, error) {
 	if err := c.Config(&cfg); err != nil {
 		return nil, err
 	}
-	var model seqmix.Stack
-	norm := func(prefix string) (*nn.LayerNorm, error) {
-		n := nn.NewLayerNorm(cfg.Dim, 1e-5)
-		return n, setParams(c, n, prefix)
-	}
+	z := zoologyLM{names: map[*tensor.Tensor]string{}}
 	for i := range cfg.Layers {
 		prefix := fmt.Sprintf("backbone.layers.%d.", i)
 		m, at, err := cfg.SequenceMixer.sequenceMixer(i, cfg.Dim)
@@ -596,54 +594,122 @@ func zoologyModel(c *goldentest.Case) (results, error) {
 		if err != nil {
 			return nil, err
 		}
-		norm1, err1 := norm(prefix + "norm1.")
-		norm2, err2 := norm(prefix + "norm2.")
-		if err := errors.Join(err1, err2, setParams(c, m, prefix+at)); err != nil {
-			return nil, err
-		}
+		norm1, norm2 := nn.NewLayerNorm(cfg.Dim, 1e-5), nn.NewLayerNorm(cfg.Dim, 1e-5)
+		err = errors.Join(z.set(c, norm1, prefix+"norm1."), z.set(c, norm2, prefix+"norm2."), z.set(c, m, prefix+at))
 		block := &seqmix.Residual{Mixer: norm2}
 		if state != nil {
 			block = &seqmix.Residual{Norm: norm2, Mixer: state}
-			if err := setParams(c, state, prefix+"state_mixer."); err != nil {
-				return nil, err
-			}
+			err = errors.Join(err, z.set(c, state, prefix+"state_mixer."))
 		}
-		model = append(model, &seqmix.Residual{Norm: norm1, Mixer: m}, block)
+		if err != nil {
+			return nil, err
+		}
+		z.layers = append(z.layers, &seqmix.Residual{Norm: norm1, Mixer: m}, block)
 	}
-	last, err := norm("backbone.ln_f.")
+	last := nn.NewLayerNorm(cfg.Dim, 1e-5)
+	if err := z.set(c, last, "backbone.ln_f."); err != nil {
+		return nil, err
+	}
+	z.layers = append(z.layers, last)
+	const embeddings = "backbone.embeddings."
+	z.words = z.table(c, embeddings+"word_embeddings.weight")
+	if cfg.Positions > 0 {
+		z.positions = z.table(c, embeddings+"position_embeddings.weight")
+	}
+	return z.run(c)
+}
+
+// zoologyLM is a model of zoology, with the names of its parameters.
+type zoologyLM struct {
+	words, positions *nn.Embedding // positions is nil without
+	layers           seqmix.Stack
+	names            map[*tensor.Tensor]string
+}
+
+// set fills the parameters of m.
+func (z *zoologyLM) set(c *goldentest.Case, m seqmix.Mixer, prefix string) error {
+	for name, p := range m.Params() {
+		z.names[p] = prefix + name
+	}
+	return setParams(c, m, prefix)
+}
+
+// table returns an embedding of the case.
+func (z *zoologyLM) table(c *goldentest.Case, name string) *nn.Embedding {
+	e := &nn.Embedding{Weight: tensorOf(c, "param."+name)}
+	z.names[e.Weight] = name
+	return e
+}
+
+// run computes the logits, the mean loss and the gradients of that.
+func (z *zoologyLM) run(c *goldentest.Case) (results, error) {
+	shape := c.Shape("in.ids")
+	ids, labels := integers(c.Tensor("in.ids")), integers(c.Tensor("in.labels"))
+	x := tensor.NewSeq(shape[0], shape[1], z.words.Dim())
+	h, logits := like(x), tensor.NewSeq(shape[0], shape[1], z.words.Vocabulary())
+	if err := z.embed(x, ids); err != nil {
+		return nil, err
+	}
+	tape, err := z.layers.Record(h, x)
 	if err != nil {
 		return nil, err
 	}
-	return zoologyLogits(c, append(model, last), cfg)
-}
-
-// zoologyLogits runs a model between its embedding and its head.
-func zoologyLogits(c *goldentest.Case, model seqmix.Stack, cfg zoologyConfig) (results, error) {
-	e := &nn.Embedding{Weight: tensorOf(c, "param.backbone.embeddings.word_embeddings.weight")}
-	shape := c.Shape("in.ids")
-	ids, labels := integers(c.Tensor("in.ids")), integers(c.Tensor("in.labels"))
-	x := tensor.NewSeq(shape[0], shape[1], cfg.Dim)
-	if err := e.Lookup(x, ids); err != nil {
-		return nil, err
-	}
-	if cfg.Positions > 0 {
-		p := seqOf(c, "param.backbone.embeddings.position_embeddings.weight").Slice(0, x.Len)
-		for b := range x.Batch {
-			tensor.AddSeq(x.Sequence(b), x.Sequence(b), p)
-		}
-	}
-	model.Mix(x, x)
-	logits := tensor.NewSeq(shape[0], shape[1], e.Vocabulary())
-	e.Head().Apply(logits, x)
-	loss, n := 0.0, 0
-	for i, label := range labels {
+	z.words.Head().Apply(logits, h)
+	r := results{"out.logits": slices.Clone(logits.Data)}
+	n := 0
+	for _, label := range labels {
 		if label >= 0 {
-			row := logits.Mat().Row(i)
-			loss += float64(tensor.LogSumExp(row) - row[label])
 			n++
 		}
 	}
-	return results{"out.logits": logits.Data, "out.loss": {float32(loss / float64(n))}}, nil
+	r["out.loss"] = []float32{float32(train.CrossEntropy(logits.Mat(), labels, 1/float32(n)).Mean())}
+
+	grads := seqmix.Grads{}
+	for p, name := range z.names {
+		grads[p] = tensor.New(p.Shape()...)
+		r["grad."+name] = grads.Of(p)
+	}
+	// The gradients of the cases have that of the table as the one of the lookup, without
+	// what the tied head adds: rows of tokens that are not in the text are zero. The sum of
+	// both is compared by embedding_tied.
+	dx := like(x)
+	z.words.Head().Backward(dx, logits, h, nil)
+	tape.Backward(dx, dx, grads)
+	z.words.Backward(dx, ids, grads)
+	if z.positions != nil {
+		for b := range dx.Batch {
+			z.positions.Backward(dx.Sequence(b), firstIntegers(dx.Len), grads)
+		}
+	}
+	z.layers.Mix(x, x)
+	z.words.Head().Apply(logits, x)
+	if err := c.Compare("out.logits", logits.Data); err != nil {
+		return nil, fmt.Errorf("without recording: %w", err)
+	}
+	return r, nil
+}
+
+// embed looks up tokens and adds positions.
+func (z *zoologyLM) embed(x tensor.Seq, ids []int) error {
+	if err := z.words.Lookup(x, ids); err != nil || z.positions == nil {
+		return err
+	}
+	p := tensor.NewSeq(1, x.Len, x.Dim)
+	if err := z.positions.Lookup(p, firstIntegers(x.Len)); err != nil {
+		return err
+	}
+	for b := range x.Batch {
+		tensor.AddSeq(x.Sequence(b), x.Sequence(b), p)
+	}
+	return nil
+}
+
+func firstIntegers(n int) []int {
+	v := make([]int, n)
+	for i := range v {
+		v[i] = i
+	}
+	return v
 }
 
 func integers(v []float32) []int {
