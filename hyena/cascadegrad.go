@@ -3,6 +3,7 @@ package hyena
 import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/tape"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -80,7 +81,7 @@ func (p *cascadePass) finiteGrad(d tensor.Seq, grads seqmix.Grads) {
 		return
 	}
 	n := c.cfg.Length
-	taps := zeroMat(p.scratch, min(n, d.Len), d.Dim)
+	taps := tape.Zeros(p.scratch, min(n, d.Len), d.Dim)
 	c.conv().Backward(d, d, p.x, taps, tensor.Mat{})
 	if dd != nil {
 		kernel.Add(dd, dd, taps.Row(0))

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/tape"
 	"github.com/seqmix/seqmix/mixtest"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -77,11 +78,11 @@ func (c cascaded) wide(src tensor.Seq) tensor.Seq {
 
 func (c cascaded) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("hyena.cascaded.Record", dst, src, c.Dim())
-	return record(c, dst, src)
+	return tape.Record(c, dst, src)
 }
 
 func (c cascaded) Backward(dsrc, ddst, src tensor.Seq, grads seqmix.Grads) {
-	checkBackward("hyena.cascaded.Backward", dsrc, ddst, src, c.Dim())
+	tape.Check("hyena.cascaded.Backward", dsrc, ddst, src, c.Dim())
 	dz := tensor.NewSeq(src.Batch, src.Len, 3*src.Dim)
 	c.Cascade.Backward(dz, ddst, c.wide(src), grads)
 	for b := range dz.Batch {

@@ -3,6 +3,7 @@ package hyena
 import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/tape"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -12,7 +13,7 @@ func (m *Hyena) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	const op = "hyena.Hyena.Record"
 	tensor.CheckMix(op, dst, src, m.Dim())
 	m.checkLen(op, src, m.cfg.LMax)
-	return record(m, dst, src)
+	return tape.Record(m, dst, src)
 }
 
 // Backward computes, from the gradient ddst of a loss with respect to the result of Mix on
@@ -30,7 +31,7 @@ func (m *Hyena) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 // through the network that makes them.
 func (m *Hyena) Backward(dsrc, ddst, src tensor.Seq, grads seqmix.Grads) {
 	const op = "hyena.Hyena.Backward"
-	checkBackward(op, dsrc, ddst, src, m.Dim())
+	tape.Check(op, dsrc, ddst, src, m.Dim())
 	m.checkLen(op, src, m.cfg.LMax)
 	if src.Len == 0 || src.Batch == 0 {
 		return
@@ -110,7 +111,7 @@ func (p *hyenaPass) backward(ddst tensor.Seq, grads seqmix.Grads) {
 		act.Grad(dv.Data, dv.Data, p.last.Data)
 	}
 	if !p.frozen(grads) {
-		p.dtaps = zeroMat(p.scratch, p.x.Len, p.d.Len())
+		p.dtaps = tape.Zeros(p.scratch, p.x.Len, p.d.Len())
 	}
 	p.gateGrad(n-1, dv.Mat())
 	for o := n - 2; o >= 0; o-- {
@@ -162,7 +163,7 @@ func (p *hyenaPass) convGrad(o int, dv tensor.Seq) {
 	case p.cfg.Layout == OrderMajor || n == 1:
 		p.convs[o].Backward(dv, dv, p.x, p.dtaps.Slice(o*e, (o+1)*e), tensor.Mat{})
 	default:
-		part := zeroMat(p.scratch, p.x.Len, e)
+		part := tape.Zeros(p.scratch, p.x.Len, e)
 		p.convs[o].Backward(dv, dv, p.x, part, tensor.Mat{})
 		for i := range part.Rows {
 			row := p.dtaps.Row(i)

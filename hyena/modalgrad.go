@@ -6,6 +6,7 @@ import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/tape"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -13,7 +14,7 @@ import (
 // Record is Mix that keeps the input.
 func (m *Modal) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("hyena.Modal.Record", dst, src, m.Dim())
-	return record(m, dst, src)
+	return tape.Record(m, dst, src)
 }
 
 // Backward computes, from the gradient ddst of a loss with respect to the result of Mix on
@@ -25,13 +26,13 @@ func (m *Modal) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 // computed by transforms ([nn.TapGradient]): so they cost the same for all sequences of a
 // batch together, and no states are kept.
 func (m *Modal) Backward(dsrc, ddst, src tensor.Seq, grads seqmix.Grads) {
-	checkBackward("hyena.Modal.Backward", dsrc, ddst, src, m.Dim())
+	tape.Check("hyena.Modal.Backward", dsrc, ddst, src, m.Dim())
 	if src.Batch == 0 || src.Len == 0 {
 		return
 	}
 	s := tensor.GetScratch()
 	if rows := m.tapsWanted(src.Len, grads); rows > 0 {
-		dh := zeroMat(s, rows, m.Dim())
+		dh := tape.Zeros(s, rows, m.Dim())
 		nn.TapGradient(dh, ddst, src)
 		if dd := grads.Of(m.d); dd != nil {
 			kernel.Add(dd, dd, dh.Row(0))

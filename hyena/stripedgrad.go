@@ -4,21 +4,22 @@ import (
 	"fmt"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/tape"
 	"github.com/seqmix/seqmix/tensor"
 )
 
 // Record is Mix that keeps the input.
 func (m *Striped) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("hyena.Striped.Record", dst, src, m.Dim())
-	return record(m, dst, src)
+	return tape.Record(m, dst, src)
 }
 
 // RecordMasked is [Striped.MixMasked] that keeps the input. The mask must not change until
 // Backward is done.
 func (m *Striped) RecordMasked(dst, src tensor.Seq, mask []float32) (seqmix.Tape, error) {
-	t := &tape{src: keep(dst, src), backward: func(dsrc, ddst, src tensor.Seq, grads seqmix.Grads) {
+	t := tape.Of(tape.Keep(dst, src), func(dsrc, ddst, src tensor.Seq, grads seqmix.Grads) {
 		m.backward(dsrc, ddst, src, mask, grads)
-	}}
+	})
 	m.MixMasked(dst, src, mask)
 	return t, nil
 }
@@ -32,7 +33,7 @@ func (m *Striped) Backward(dsrc, ddst, src tensor.Seq, grads seqmix.Grads) {
 }
 
 func (m *Striped) backward(dsrc, ddst, src tensor.Seq, mask []float32, grads seqmix.Grads) {
-	checkBackward("hyena.Striped.Backward", dsrc, ddst, src, m.Dim())
+	tape.Check("hyena.Striped.Backward", dsrc, ddst, src, m.Dim())
 	if src.Batch == 0 || src.Len == 0 {
 		return
 	}
@@ -61,7 +62,7 @@ func (b *Block) RecordMasked(dst, src tensor.Seq, mask []float32) (seqmix.Tape, 
 	like := func() tensor.Seq { return tensor.NewSeq(src.Batch, src.Len, src.Dim) }
 	normed, out := like(), like()
 	var err error
-	if t.norm, err = b.PreNorm.Record(normed, keep(dst, src)); err != nil {
+	if t.norm, err = b.PreNorm.Record(normed, tape.Keep(dst, src)); err != nil {
 		return nil, err
 	}
 	if t.mixer, err = m.RecordMasked(out, normed, mask); err != nil {
