@@ -8,7 +8,7 @@
 // it and is passed by value, like a slice. Parameters are Tensors, passed by
 // pointer, because a parameter has an identity: gradients are keyed by it, and tied
 // weights are one Tensor in two places. A Tensor may be stored in bfloat16 or in
-// blocks of int8; arithmetic is in float32 always.
+// blocks of int8 or four-bit codes; arithmetic is in float32 always.
 //
 // # Aliasing
 //
