@@ -36,18 +36,7 @@ func newDPLR(a, b, c []complex128, p [][]complex128, dt float64) *dplrSystem {
 		s.g[i] = 2 * a[i] * f[i]
 		s.b[i] = 2 * f[i] * b[i]
 	}
-	r := mat.NewDense(rank, rank, nil)
-	input := make([]float64, rank)
-	for j := range rank {
-		for k := range rank {
-			r.Set(j, k, 2*overlap(p[j], p[k], f))
-		}
-		r.Set(j, j, 1+r.At(j, j))
-		input[j] = 4 * overlap(p[j], b, f)
-	}
-	var inverse mat.Dense
-	// A matrix that is singular gives infinities, which the result then shows.
-	_ = inverse.Inverse(r)
+	inverse, input := lowRank(p, b, f)
 	for j := range rank {
 		s.p = append(s.p, make([]complex128, n))
 		s.w = append(s.w, make([]complex128, n))

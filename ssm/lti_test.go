@@ -262,11 +262,24 @@ func TestS4DSlow(t *testing.T) {
 	}
 }
 
+// offKink moves elements that are zero, where a ReLU has no derivative.
+func offKink(p *tensor.Tensor) {
+	for i, v := range p.Data() {
+		if v == 0 {
+			p.Data()[i] = 0.05
+		}
+	}
+}
+
 func TestS4DContract(t *testing.T) {
 	for name, cfg := range s4dConfigs {
 		for _, o := range []mixtest.Options{{}, {Batch: 1, Len: 1}, {Batch: 3, Len: 150, Seed: 3}} {
 			t.Run(fmt.Sprint(name, " ", o.Len), func(t *testing.T) {
-				if err := mixtest.Test(newS4D(t, cfg, 2), o); err != nil {
+				m := newS4D(t, cfg, 2)
+				if cfg.ImagTransform == ssm.TransformReLU {
+					offKink(param(t, m, "kernel.A_imag"))
+				}
+				if err := mixtest.Test(m, o); err != nil {
 					t.Error(err)
 				}
 			})
