@@ -256,7 +256,7 @@ func (t *Tensor) SetFloat32s(src []float32) {
 }
 
 // Convert changes the storage format, rounding to the nearest number that the new
-// one has. The order, packed or not, stays.
+// one has. The order, packed or not, stays. Int8 and Int4 need at least one dimension.
 func (t *Tensor) Convert(d DType) {
 	if d == t.dtype {
 		return
