@@ -166,10 +166,12 @@ func (s *stripedConfig) mixer(src Source, i int) (m seqmix.Mixer, prefix string,
 	}
 	cfg := hyena.StripedConfig{
 		CascadeConfig: hyena.CascadeConfig{
-			Dim: s.dim, Heads: s.all.int("num_attention_heads"), ShortLength: s.all.intOr(3, "short_filter_length"),
-			ShortBias: new(contains(src, "filter.short_filter_bias")),
+			Dim: s.dim, Heads: s.all.int("num_attention_heads"), ShortBias: new(contains(src, "filter.short_filter_bias")),
 		},
 		ProjectionBias: new(contains(src, "projections.bias")), OutBias: new(contains(src, "out_filter_dense.bias")),
+	}
+	if e, ok := src.Lookup("filter.short_filter_weight"); ok && len(e.shape) == 3 {
+		cfg.ShortLength = e.shape[2]
 	}
 	if err := s.filter(&cfg.CascadeConfig, Sub(src, "filter."), i); err != nil {
 		return nil, "", err
