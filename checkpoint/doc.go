@@ -30,6 +30,8 @@
 //	fmt.Println(f)
 //	model, err := f.Load()
 //
+// An encoder, as M2-BERT is one, is loaded by [ModelFile.LoadEncoder] in place of Load.
+//
 // Weights go from the file to the form in which they are used piece by piece, and what
 // was read of the file is given back: the peak is the memory of the model and a few
 // megabytes.

@@ -63,8 +63,11 @@ func familyModels(t testing.TB) map[string]made {
 			`{"n_layer": 2, "d_model": 32, "vocab_size": 53, "layer": {"_name_": "hyena", "l_max": 64, "emb_dim": 5, "filter_order": 8, "w": 10, "local_order": 3}}`,
 			safari("model.backbone.", "model.lm_head.", "mixer.layer.", "mlp.layer."),
 		},
-		"stripedhyena": {makeStriped(t, false), stripedConfig, func(name string) string { return "backbone." + stripedName(name) }},
-		"evo2":         {makeStriped(t, true), evo2Config, stripedName},
+		"stripedhyena": {makeStriped(t, false, 1), stripedConfig, func(name string) string { return "backbone." + stripedName(name) }},
+		"evo2":         {makeStriped(t, true, 1), evo2Config, stripedName},
+		"evo2 of 1m": {
+			makeStriped(t, true, 4), strings.Replace(evo2Config, "{", `{"use_interpolated_rotary_pos_emb": true, "rotary_emb_scaling_factor": 4, `, 1), stripedName,
+		},
 	}
 }
 
@@ -102,8 +105,8 @@ func makeHyena(t testing.TB, shift float64, tied bool) *lm.Model {
 // evo2Frequencies are those of the rotations in the made-up Evo 2.
 var evo2Frequencies = []float32{1, 0.25, 0.0625, 0.015625}
 
-// makeStriped returns a StripedHyena or an Evo 2.
-func makeStriped(t testing.TB, evo2 bool) *lm.Model {
+// makeStriped returns a StripedHyena, or an Evo 2 whose positions are divided by factor.
+func makeStriped(t testing.TB, evo2 bool, factor float64) *lm.Model {
 	m := makeModel(t, 1e-5, nil, evo2)
 	m.Norm = nn.NewRMSNorm(madeDim, 1e-5)
 	heads := attention.MultiHeadConfig{Dim: madeDim, Heads: 4, KVHeads: 2, Layout: attention.Wqkv,
@@ -114,7 +117,7 @@ func makeStriped(t testing.TB, evo2 bool) *lm.Model {
 		filters = []hyena.CascadeConfig{{Kind: hyena.ShortFilter, Length: 5, Groups: 4}, {Kind: hyena.MediumFilter, Length: 9, Groups: 8}, {Kind: hyena.LongFilter, States: 3}}
 		heads.KVHeads, heads.RoPE = 4, &attention.RoPEConfig{}
 		for _, f := range evo2Frequencies {
-			heads.RoPE.Frequencies = append(heads.RoPE.Frequencies, float64(f))
+			heads.RoPE.Frequencies = append(heads.RoPE.Frequencies, float64(f)/factor)
 		}
 		block.Eps, block.FlashNorm, block.Activation = 1e-6, new(false), nn.GELU
 		m.Norm = &nn.RMSNorm{Weight: m.Norm.(*nn.RMSNorm).Weight, Eps: 1e-6, Outside: true}
@@ -148,7 +151,7 @@ func stripedName(name string) string {
 func writeFamily(t testing.TB, name string, m made) string {
 	t.Helper()
 	dir := m.write(t)
-	if name != "evo2" {
+	if !strings.HasPrefix(name, "evo2") {
 		return dir
 	}
 	params := map[string]*tensor.Tensor{"blocks.3.inner_mha_cls.rotary_emb.inv_freq": tensor.FromFloat32s(evo2Frequencies, 4)}

@@ -157,7 +157,7 @@ func (m *ModelFile) open(path string) error {
 		return err
 	}
 	m.describe()
-	m.Trained = m.config.intOr(0, "max_position_embeddings", "n_positions", "max_seq_len", "max_seqlen")
+	m.Trained = m.config.intOr(0, "n_positions", "max_position_embeddings", "max_seq_len", "max_seqlen")
 	if err := m.config.err(); err != nil {
 		return err
 	}
