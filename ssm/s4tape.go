@@ -34,21 +34,29 @@ func (m *S4) addKernelGrads(direction int, dk tensor.Mat, first int, grads seqmi
 		for j := range m.cfg.Rank {
 			p = append(p, numbers(m.p, (j*m.cfg.NSSM+ch%m.cfg.NSSM)*n, n, true))
 		}
-		channels[ch], ranks[ch] = kernelBack(s, p, m.kernelLength(), column(dk, ch, first))
+		k := column(dk, ch, first)
+		channels[ch], ranks[ch] = systemBack(s, p, m.kernelLength(), func(g *dplrGrad) { g.response(k) })
 	})
 	m.params.addGrads(c, direction, channels, grads)
-	if g := grads.Of(m.p); g != nil {
-		for ch, dp := range ranks {
-			for j := range dp {
-				addNumbers(g, (j*m.cfg.NSSM+ch%m.cfg.NSSM)*n, dp[j], true)
-			}
+	m.addRankGrads(ranks, grads)
+}
+
+// addRankGrads adds the gradients of P of all channels.
+func (m *S4) addRankGrads(ranks [][][]complex128, grads seqmix.Grads) {
+	g := grads.Of(m.p)
+	if g == nil {
+		return
+	}
+	for ch, dp := range ranks {
+		for j := range dp {
+			addNumbers(g, (j*m.cfg.NSSM+ch%m.cfg.NSSM)*m.cfg.DState/2, dp[j], true)
 		}
 	}
 }
 
-// kernelBack takes the gradient dk of an impulse response back to the system and its
-// low rank. length is that which C is stored for.
-func kernelBack(s diagonalSystem, p [][]complex128, length int, dk []float64) (channelGrad, [][]complex128) {
+// systemBack takes the gradient of a discretised system, which back computes, back to the
+// system and its low rank. length is that which C is stored for.
+func systemBack(s diagonalSystem, p [][]complex128, length int, back func(*dplrGrad)) (channelGrad, [][]complex128) {
 	d := newDPLR(s.a, s.b, s.c, p, s.dt[0])
 	if length > 0 {
 		c, err := d.retune(s.c, length, 0)
@@ -61,7 +69,7 @@ func kernelBack(s diagonalSystem, p [][]complex128, length int, dk []float64) (c
 		d.c = c
 	}
 	g := newDPLRGrad(d)
-	g.response(dk)
+	back(g)
 	if length > 0 {
 		g.retuned(length)
 	}

@@ -1,6 +1,10 @@
 package golden
 
 import (
+	"maps"
+	"slices"
+
+	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/goldentest"
 	"github.com/seqmix/seqmix/ssm"
 	"github.com/seqmix/seqmix/tensor"
@@ -37,6 +41,9 @@ func shiftSSM(c *goldentest.Case) (results, error) {
 	if err := c.Compare("out.conv", channelsFirst(whole)); err != nil {
 		return nil, err
 	}
+	if err := addShiftGrads(c, r, m); err != nil {
+		return nil, err
+	}
 	// What a state leaves is the response of a system that has it for its input.
 	initial := tensorOf(c, "in.state")
 	n := cfg.Channels * cfg.States
@@ -49,6 +56,44 @@ func shiftSSM(c *goldentest.Case) (results, error) {
 		r["out.K_state"] = append(r["out.K_state"], m.Kernel(cfg.Length).Data()...)
 	}
 	return r, nil
+}
+
+// addShiftGrads adds the gradients of m to r: of its impulse responses, of those with a
+// state in the place of B, and of its output and last states.
+func addShiftGrads(c *goldentest.Case, r results, m *ssm.Shift) error {
+	var b *tensor.Tensor
+	for name, p := range m.Params() {
+		if name == "B" {
+			b = p
+		}
+	}
+	u, grads := channelsLast(c, "in.u"), seqmix.NewGrads(m)
+	unit := impulses(ltiConfig{Channels: u.Dim, Length: u.Len})
+	respond := func(dk tensor.Seq, grads seqmix.Grads) error {
+		tape, err := m.Record(like(unit), unit)
+		if err == nil {
+			tape.Backward(like(unit), dk, grads)
+		}
+		return err
+	}
+	if err := respond(channelRows(c, "in.dK"), grads); err != nil {
+		return err
+	}
+	du := like(u)
+	m.StateBackward(du, channelRows(c, "in.dconv"), u, tensorOf(c, "in.dfinal_from_zero"), grads)
+	before, initial, dks := slices.Clone(b.Data()), tensorOf(c, "in.state"), channelRows(c, "in.dK_state")
+	for i := range u.Batch {
+		state := maps.Clone(grads)
+		state[b] = tensor.New(b.Shape()...)
+		b.SetFloat32s(initial.Data()[i*b.Len() : (i+1)*b.Len()])
+		if err := respond(dks.Sequence(i), state); err != nil {
+			return err
+		}
+		r["grad.state"] = append(r["grad.state"], state.Of(b)...)
+	}
+	b.SetFloat32s(before)
+	addGrads(c, r, m, du, grads, "")
+	return nil
 }
 
 func h3Layer(c *goldentest.Case) (results, error) {
@@ -80,7 +125,10 @@ func h3Layer(c *goldentest.Case) (results, error) {
 			r[name] = state.Data()
 		}
 	}
-	return r, c.Compare("out.y", pieces.Data)
+	if err := c.Compare("out.y", pieces.Data); err != nil {
+		return nil, err
+	}
+	return withGradients(c, m, r)
 }
 
 func h3States(s *ssm.H3Stream) map[string]*tensor.Tensor {

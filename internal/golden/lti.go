@@ -2,7 +2,9 @@ package golden
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"strings"
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/goldentest"
@@ -43,7 +45,9 @@ func ltiConfigOf(c *goldentest.Case) (ltiConfig, error) {
 // An impulsive mixer tells its impulse responses.
 type impulsive interface {
 	seqmix.Streamer
+	seqmix.Trainer
 	Kernel(n int) *tensor.Tensor
+	StateBackward(dsrc, ddst, src tensor.Seq, state, dstate *tensor.Tensor, grads seqmix.Grads)
 }
 
 // standaloneS4D runs an S4D by itself and with the layers around it.
@@ -64,9 +68,79 @@ func standaloneS4D(c *goldentest.Case) (results, error) {
 	block.Mix(y, u)
 	layer := block.Layer().(*ssm.S4D)
 	layer.Mix(conv, u)
-	return results{
+	r := results{
 		"out.y": channelsFirst(y), "out.conv": channelsFirst(conv), "out.K": layer.Kernel(cfg.Length).Data(),
-	}, streamed(c, block, u, "out.y", channelsFirst)
+	}
+	if err := streamed(c, block, u, "out.y", channelsFirst); err != nil {
+		return nil, err
+	}
+	grads := seqmix.NewGrads(block)
+	du, dlayer := like(u), like(u)
+	for _, part := range []struct {
+		m       seqmix.Trainer
+		dsrc    tensor.Seq
+		ddst    string
+		src     tensor.Seq
+		without string
+	}{
+		{block, du, "in.dy", u, ""}, {layer, dlayer, "in.dconv", u, ""}, {layer, like(impulses(cfg)), "in.dK", impulses(cfg), "D"},
+	} {
+		tape, err := part.m.Record(like(part.src), part.src)
+		if err != nil {
+			return nil, err
+		}
+		tape.Backward(part.dsrc, channelRows(c, part.ddst), without(part.m, part.without, grads))
+	}
+	tensor.AddSeq(du, du, dlayer)
+	return addGrads(c, r, block, du, grads, ""), nil
+}
+
+// impulses returns one sequence with an impulse in every channel, for which a system
+// without D gives its impulse responses.
+func impulses(cfg ltiConfig) tensor.Seq {
+	s := tensor.NewSeq(1, cfg.Length, cfg.Channels)
+	for i := range s.At(0, 0) {
+		s.At(0, 0)[i] = 1
+	}
+	return s
+}
+
+// without returns grads without that of one parameter of m, which so is frozen.
+func without(m seqmix.Mixer, name string, grads seqmix.Grads) seqmix.Grads {
+	rest := maps.Clone(grads)
+	for n, p := range m.Params() {
+		if n == name {
+			delete(rest, p)
+		}
+	}
+	return rest
+}
+
+// addGrads adds the gradients of the input and of those parameters to r that the case
+// has gradients for; prefix is left out of their names.
+func addGrads(c *goldentest.Case, r results, m seqmix.Mixer, du tensor.Seq, grads seqmix.Grads, prefix string) results {
+	r["grad.u"] = channelsFirst(du)
+	for name, p := range m.Params() {
+		if name = "grad." + strings.TrimPrefix(name, prefix); c.Has(name) {
+			r[name] = grads.Of(p)
+		}
+	}
+	return r
+}
+
+// channelRows describes a tensor of shape (channels, length), or (batch, channels,
+// length), as sequences.
+func channelRows(c *goldentest.Case, name string) tensor.Seq {
+	shape := c.Shape(name)
+	batch, channels, length := 1, shape[len(shape)-2], shape[len(shape)-1]
+	if len(shape) == 3 {
+		batch = shape[0]
+	}
+	v, s := c.Tensor(name), tensor.NewSeq(batch, length, channels)
+	for i := range v {
+		s.At(i/length/channels, i%length)[i/length%channels] = v[i]
+	}
+	return s
 }
 
 // streamed compares what a stream of m makes of u, in three pieces, with a tensor of
@@ -172,7 +246,35 @@ func fromState(c *goldentest.Case, m impulsive, length int) (results, error) {
 	whole := like(u)
 	m.Mix(whole, u)
 	tensor.AddSeq(whole, whole, silence)
-	return r, c.Compare("out.conv", channelsFirst(whole))
+	if err := c.Compare("out.conv", channelsFirst(whole)); err != nil {
+		return nil, err
+	}
+	return r, addStateGrads(c, r, m, length)
+}
+
+// addStateGrads adds the gradients of a system to r, of its impulse responses and of
+// what it makes of silence and of the input from a state.
+func addStateGrads(c *goldentest.Case, r results, m impulsive, length int) error {
+	u, initial := channelsLast(c, "in.u"), tensorOf(c, "in.state_ri")
+	grads := without(m, "D", seqmix.NewGrads(m))
+	unit := impulses(ltiConfig{Channels: u.Dim, Length: length})
+	tape, err := m.Record(like(unit), unit)
+	if err != nil {
+		return err
+	}
+	tape.Backward(like(unit), channelRows(c, "in.dK"), grads)
+
+	dstate, dsilence := tensorOf(c, "in.dfinal_ri"), tensor.New(initial.Shape()...)
+	if dstate == nil {
+		dstate = tensor.New(initial.Shape()...)
+	}
+	du := like(u)
+	m.StateBackward(like(u), channelRows(c, "in.dK_state"), like(u), initial, dsilence, grads)
+	m.StateBackward(du, channelRows(c, "in.dconv"), u, initial, dstate, grads)
+	tensor.Add(dstate.Data(), dstate.Data(), dsilence.Data())
+	r["grad.state_ri"] = dstate.Data()
+	addGrads(c, r, m, du, grads, "kernel.")
+	return nil
 }
 
 func s4Block(c *goldentest.Case) (results, error) {
@@ -212,10 +314,14 @@ func s4Block(c *goldentest.Case) (results, error) {
 	y := like(u)
 	m.Mix(y, u)
 	r := results{"out.y": y.Data}
-	if cfg.Bidirectional {
-		return r, nil
+	if !cfg.Bidirectional {
+		if err := streamed(c, m, u, "out.y", func(s tensor.Seq) []float32 { return s.Data }); err != nil {
+			return nil, err
+		}
 	}
-	return r, streamed(c, m, u, "out.y", func(s tensor.Seq) []float32 { return s.Data })
+	r, err = withGradients(c, m, r)
+	delete(r, "grad.layer.kernel.l_kernel") // a length
+	return r, err
 }
 
 func diagonalInit(c *goldentest.Case) (results, error) {

@@ -1,0 +1,204 @@
+package ssm
+
+import (
+	"math/cmplx"
+
+	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/tensor"
+)
+
+// StateBackward computes the gradients of what a stream of m makes of src from the given
+// state: a long sequence is taken back piece by piece, the last first. state is that
+// before the first position and dstate the gradient of a loss with respect to that after
+// the last; both have the shape of [LTIStream.State]. Afterwards dstate is the gradient
+// with respect to state. dsrc, ddst and grads are as in [seqmix.Tape].
+//
+// It goes back from position to position, in float64, and so takes longer than Backward.
+// It panics with a *tensor.ShapeError if shapes do not fit, and if m is bidirectional.
+func (m *S4D) StateBackward(dsrc, ddst, src tensor.Seq, state, dstate *tensor.Tensor, grads seqmix.Grads) {
+	t := m.lti.stateTape(dsrc, ddst, src, state, dstate)
+	channels := make([]channelGrad, m.cfg.DModel)
+	eachChannel(len(channels), func(ch int) {
+		s := m.params.system(m.cfg, 0, ch)
+		g := newChannelGrad(len(s.a))
+		for n, a := range s.a {
+			distance, input := m.cfg.Disc.step(a, s.dt[n], m.cfg.LMax)
+			one := &singleMode{pole: 1 + distance, b: s.b[n] * input, c: s.c[n]}
+			if !m.cfg.Real {
+				one.imaginary = 1
+			}
+			for b := range src.Batch {
+				t.mode(one, b, ch, n, len(s.a))
+			}
+			if !m.limited(0, ch, n) {
+				g.c[n] = one.dc
+			}
+			g.b[n] = cmplx.Conj(input) * one.db
+			g.a[n], g.dt[n] = m.cfg.Disc.back(a, s.dt[n], m.cfg.LMax, one.dpole, cmplx.Conj(s.b[n])*one.db)
+		}
+		t.skip(m.d.Data()[ch], ch)
+		channels[ch] = g
+	})
+	m.params.addGrads(m.cfg, 0, channels, grads)
+	t.finish(grads, m.d)
+}
+
+// StateBackward is that of [S4D.StateBackward].
+func (m *S4) StateBackward(dsrc, ddst, src tensor.Seq, state, dstate *tensor.Tensor, grads seqmix.Grads) {
+	t := m.lti.stateTape(dsrc, ddst, src, state, dstate)
+	c, n := m.cfg.diagonal(), m.cfg.DState/2
+	channels, ranks := make([]channelGrad, m.cfg.DModel), make([][][]complex128, m.cfg.DModel)
+	eachChannel(len(channels), func(ch int) {
+		s := m.params.system(c, 0, ch)
+		var p [][]complex128
+		for j := range m.cfg.Rank {
+			p = append(p, numbers(m.p, (j*m.cfg.NSSM+ch%m.cfg.NSSM)*n, n, true))
+		}
+		channels[ch], ranks[ch] = systemBack(s, p, m.kernelLength(), func(g *dplrGrad) {
+			for b := range src.Batch {
+				t.dplr(g, b, ch)
+			}
+		})
+		t.skip(m.d.Data()[ch], ch)
+	})
+	m.params.addGrads(c, 0, channels, grads)
+	m.addRankGrads(ranks, grads)
+	t.finish(grads, m.d)
+}
+
+// An ltiStateTape holds the arguments of StateBackward.
+type ltiStateTape struct {
+	src, ddst     tensor.Seq
+	du            tensor.Seq
+	state, dstate []float32
+	dsrc          tensor.Seq
+	dd            []float32
+}
+
+func (l *lti) stateTape(dsrc, ddst, src tensor.Seq, state, dstate *tensor.Tensor) *ltiStateTape {
+	op := l.names.kind + ".StateBackward"
+	if l.bidirectional {
+		panic(op + ": a system of both directions has no state")
+	}
+	tensor.CheckSeq(op, src, -1, -1, l.dim)
+	tensor.CheckSeq(op, ddst, src.Batch, src.Len, l.dim)
+	tensor.CheckMix(op, dsrc, ddst, l.dim)
+	shape := append([]int{src.Batch, l.dim}, l.stateShape...)
+	checkShape(op, state, shape...)
+	checkShape(op, dstate, shape...)
+	return &ltiStateTape{
+		src: src, ddst: ddst, dsrc: dsrc, du: tensor.NewSeq(src.Batch, src.Len, l.dim),
+		state: state.Data(), dstate: dstate.Data(), dd: make([]float32, l.dim),
+	}
+}
+
+// skip adds what goes by the states of a channel.
+func (t *ltiStateTape) skip(d float32, ch int) {
+	for b := range t.src.Batch {
+		for i := range t.src.Len {
+			dy := t.ddst.At(b, i)[ch]
+			t.du.At(b, i)[ch] += d * dy
+			t.dd[ch] += dy * t.src.At(b, i)[ch]
+		}
+	}
+}
+
+func (t *ltiStateTape) finish(grads seqmix.Grads, d *tensor.Tensor) {
+	tensor.Copy(t.dsrc, t.du)
+	addRow(grads, d, t.dd)
+}
+
+// A singleMode is a state of its own, h = pole·h + b·u with the output 2·Re(c·h), and the
+// gradients of it. Of a real one the imaginary parts are left out.
+type singleMode struct {
+	pole, b, c    complex128
+	imaginary     float64
+	dpole, db, dc complex128
+}
+
+// mode takes state n, of so many of a channel, back through sequence b.
+func (t *ltiStateTape) mode(m *singleMode, b, ch, n, all int) {
+	at, width := (b*t.src.Dim+ch)*all+n, 1
+	if m.imaginary != 0 {
+		width = 2
+	}
+	number := func(v []float32) complex128 {
+		if width == 1 {
+			return complex(float64(v[at]), 0)
+		}
+		return complex(float64(v[2*at]), float64(v[2*at+1]))
+	}
+	states := make([]complex128, t.src.Len+1)
+	states[0] = number(t.state)
+	for i := range t.src.Len {
+		states[i+1] = m.pole*states[i] + m.b*complex(float64(t.src.At(b, i)[ch]), 0)
+	}
+	grad := number(t.dstate)
+	for i := t.src.Len - 1; i >= 0; i-- {
+		dy := complex(2*float64(t.ddst.At(b, i)[ch]), 0)
+		m.dc += dy * cmplx.Conj(states[i+1])
+		grad += dy * cmplx.Conj(m.c)
+		m.db += grad * complex(float64(t.src.At(b, i)[ch]), 0)
+		t.du.At(b, i)[ch] += float32(real(cmplx.Conj(m.b) * grad))
+		m.dpole += cmplx.Conj(states[i]) * grad
+		grad *= cmplx.Conj(m.pole)
+	}
+	if width == 1 {
+		t.dstate[at] = float32(real(grad))
+		return
+	}
+	t.dstate[2*at], t.dstate[2*at+1] = float32(real(grad)), float32(imag(grad))
+}
+
+// dplr takes a channel of an S4 back through sequence b.
+func (t *ltiStateTape) dplr(g *dplrGrad, b, ch int) {
+	n := len(g.g)
+	at := (b*t.src.Dim + ch) * 2 * n
+	states := make([]complex128, (t.src.Len+1)*n)
+	copy(states, complexes(t.state[at:at+2*n]))
+	for i := range t.src.Len {
+		h := states[(i+1)*n : (i+2)*n]
+		copy(h, states[i*n:])
+		g.step(h, float64(t.src.At(b, i)[ch]))
+	}
+	grad := complexes(t.dstate[at : at+2*n])
+	for i := t.src.Len - 1; i >= 0; i-- {
+		dy := complex(2*float64(t.ddst.At(b, i)[ch]), 0)
+		for k, h := range states[(i+1)*n : (i+2)*n] {
+			g.c[k] += dy * cmplx.Conj(h)
+			grad[k] += dy * cmplx.Conj(g.dplrSystem.c[k])
+		}
+		for k, d := range grad {
+			t.du.At(b, i)[ch] += float32(real(cmplx.Conj(g.b[k]) * d))
+		}
+		g.stepBack(grad, states[i*n:(i+1)*n], float64(t.src.At(b, i)[ch]))
+	}
+	setComplexes(t.dstate[at:at+2*n], grad)
+}
+
+// StateBackward computes the gradients of what m makes of src, from the beginning of the
+// sequences, with those of the states after the last position, dstate, of shape (batch,
+// H, N), see [ShiftStream.State]. dsrc, ddst and grads are as in [seqmix.Tape].
+func (m *Shift) StateBackward(dsrc, ddst, src tensor.Seq, dstate *tensor.Tensor, grads seqmix.Grads) {
+	const op = "ssm.Shift.StateBackward"
+	h, n := m.cfg.DModel, m.cfg.DState
+	tensor.CheckSeq(op, src, -1, -1, h)
+	tensor.CheckSeq(op, ddst, src.Batch, src.Len, h)
+	tensor.CheckMix(op, dsrc, ddst, h)
+	checkShape(op, dstate, src.Batch, h, n)
+	m.filterBack(dsrc, ddst, src, nil, grads)
+	db := grads.Of(m.b)
+	for b := range src.Batch {
+		for ch := range h {
+			d := dstate.Data()[(b*h+ch)*n : (b*h+ch+1)*n]
+			for j := range min(n, src.Len) { // the input j positions back has moved on by j places
+				t := src.Len - 1 - j
+				dsrc.At(b, t)[ch] += kernel.Dot(d[j:], m.b.Data()[ch*n:(ch+1)*n-j])
+				if db != nil {
+					kernel.Axpy(src.At(b, t)[ch], d[j:], db[ch*n:(ch+1)*n-j])
+				}
+			}
+		}
+	}
+}
