@@ -115,7 +115,9 @@ func NewComplex(w1, w2 *tensor.Tensor) (*Matrix, error) {
 	for _, t := range s.stages(w1, w2) {
 		stages = append(stages, complexStage{t.blocks, t.out, t.in, complexes(t.weights.Data()), t.from, t.to})
 	}
-	return newComplex(s.In(), s.Out(), stages...), nil
+	m := newComplex(s.In(), s.Out(), stages...)
+	m.stages[0].source, m.stages[1].source = w1, w2
+	return m, nil
 }
 
 // complexes returns pairs of numbers as complex numbers, and pairs does the opposite.
@@ -150,7 +152,7 @@ func (m *Matrix) Conj() *Matrix {
 			}
 			w.Data()[j] = v
 		}
-		s.weights = w
+		s.weights, s.source = w, nil
 		stages[i] = s
 	}
 	return newMatrix(m.in, m.out, true, stages...)

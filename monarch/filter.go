@@ -127,10 +127,15 @@ func (f *filter) convolution(n int) *nn.LongConv {
 // taps computes the taps of one side.
 func (f *filter) taps(dst tensor.Mat, network *nn.ImplicitFilter) {
 	if f.wMod != 1 {
-		scaled := *network
-		scaled.Freq = tensor.New(network.Freq.Shape()...)
-		kernel.Scale(scaled.Freq.Data(), f.wMod, network.Freq.Data())
-		network = &scaled
+		network = f.scaled(network)
 	}
 	network.Taps(dst)
+}
+
+// scaled returns the network with its frequencies multiplied.
+func (f *filter) scaled(network *nn.ImplicitFilter) *nn.ImplicitFilter {
+	scaled := *network
+	scaled.Freq = tensor.New(network.Freq.Shape()...)
+	kernel.Scale(scaled.Freq.Data(), f.wMod, network.Freq.Data())
+	return &scaled
 }

@@ -195,11 +195,30 @@ func TestMixerContract(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprint(name, " ", o.Len), func(t *testing.T) {
-				if err := mixtest.Test(newMixer(t, cfg, 2), o); err != nil {
+				m := newMixer(t, cfg, 2)
+				err := mixtest.TestMixer(m, o)
+				if !*m.Config().Bidirectional {
+					err = errors.Join(err, mixtest.TestStreamer(m, o))
+				}
+				if err != nil {
 					t.Error(err)
 				}
 			})
 		}
+	}
+}
+
+// TestMixerGradient has fewer taps, which finite differences make anew every time.
+func TestMixerGradient(t *testing.T) {
+	for name, cfg := range mixerConfigs {
+		cfg.LMax, cfg.Dim, cfg.Width = 16, min(cfg.Dim, 6), 5
+		if err := mixtest.TestTrainer(newMixer(t, cfg, 2), mixtest.Options{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	long := monarch.MixerConfig{Dim: 2, LMax: 70, Width: 3, Residual: new(false)}
+	if err := mixtest.TestTrainer(newMixer(t, long, 2), mixtest.Options{Len: 70}); err != nil {
+		t.Errorf("by transforms: %v", err)
 	}
 }
 

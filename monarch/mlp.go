@@ -72,6 +72,7 @@ type MLP struct {
 // linearMap is one of the two projections, dense or block-diagonal.
 type linearMap interface {
 	ApplyMat(dst, src tensor.Mat)
+	Backward(dsrc, ddst, src tensor.Seq, grads seqmix.Grads)
 	Params() iter.Seq2[string, *tensor.Tensor]
 	Init(r *rand.Rand)
 }

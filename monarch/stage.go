@@ -10,6 +10,7 @@ import (
 type stage struct {
 	blocks, out, in int
 	weights         *tensor.Tensor // (blocks, out, in)
+	source          *tensor.Tensor // the complex factor that weights were made of, or nil
 	from            []int          // input i of block b is element from[b*in+i] of a vector
 	to              []int          // output o of block b is element to[b*out+o]
 }
