@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/checkpoint"
 	"github.com/seqmix/seqmix/internal/goldentest"
 	"github.com/seqmix/seqmix/lm"
@@ -85,7 +86,23 @@ func m2OneLayer(c *goldentest.Case) (results, error) {
 	dst := like(src)
 	mixer.Mix(dst, src)
 	mlp.Mix(dst, dst)
-	return results{"out.y": dst.Data}, nil
+	layer := seqmix.Stack{mixer, mlp}
+	recorded, dx, grads := like(src), like(src), seqmix.NewGrads(layer)
+	tape, err := layer.Record(recorded, src)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Compare("out.y", recorded.Data); err != nil {
+		return nil, fmt.Errorf("recorded: %w", err)
+	}
+	tape.Backward(dx, seqOf(c, "in.dy"), grads)
+	r := results{"out.y": dst.Data, "grad.x": dx.Data}
+	for prefix, m := range map[string]seqmix.Mixer{"attention.": mixer, "mlp.": mlp} {
+		for name, p := range m.Params() {
+			r["grad."+prefix+name] = grads.Of(p)
+		}
+	}
+	return r, nil
 }
 
 // m2Results runs an encoder. What its pooler makes, if it has one, goes to pooled.

@@ -54,6 +54,27 @@ func times(m *monarch.Matrix, c *goldentest.Case, name string) []float32 {
 	return dst
 }
 
+// timesGrad adds the gradients of times(m, c, "in.x") to r, with those of the factors under
+// their names.
+func timesGrad(r results, m *monarch.Matrix, c *goldentest.Case, factors map[string]*tensor.Tensor) {
+	if !c.Has("grad.x") {
+		return
+	}
+	w := 1
+	if m.Complex() {
+		w = 2
+	}
+	grads := seqmix.Grads{}
+	for name, p := range factors {
+		grads[p] = tensor.New(p.Shape()...)
+		r["grad."+name] = grads.Of(p)
+	}
+	src := vectors(c, "in.x", m.In()*w)
+	dx := zeros(src.Rows, src.Cols)
+	m.Backward(dx, vectors(c, "in.dy", m.Out()*w), src, grads)
+	r["grad.x"] = dx.Data
+}
+
 func monarchMultiply(c *goldentest.Case) (results, error) {
 	var cfg struct {
 		Complex bool `json:"complex"`
@@ -65,15 +86,18 @@ func monarchMultiply(c *goldentest.Case) (results, error) {
 	if cfg.Complex {
 		factors = monarch.NewComplex
 	}
-	m, err := factors(tensorOf(c, "param.w1"), tensorOf(c, "param.w2"))
+	w1, w2 := tensorOf(c, "param.w1"), tensorOf(c, "param.w2")
+	m, err := factors(w1, w2)
 	if err != nil {
 		return nil, err
 	}
-	return results{
+	r := results{
 		"out.y":     times(m, c, "in.x"),
 		"out.dense": m.Dense().Data(),
 		"out.yt":    times(m.Transpose(), c, "in.dy"),
-	}, nil
+	}
+	timesGrad(r, m, c, map[string]*tensor.Tensor{"w1": w1, "w2": w2})
+	return r, nil
 }
 
 func monarchInverse(c *goldentest.Case) (results, error) {
@@ -140,7 +164,8 @@ func monarchButterfly(c *goldentest.Case) (results, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := monarch.New(w1, tensorOf(c, "param.w2_bfly"))
+	w2 := tensorOf(c, "param.w2_bfly")
+	m, err := monarch.New(w1, w2)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +173,25 @@ func monarchButterfly(c *goldentest.Case) (results, error) {
 	for i := range y {
 		y[i] += bias[i%len(bias)]
 	}
-	return results{"out.y": y}, nil
+	r := results{"out.y": y, "grad.bias": make([]float32, len(bias))}
+	for i, v := range c.Tensor("in.dy") {
+		r["grad.bias"][i%len(bias)] += v
+	}
+	timesGrad(r, m, c, map[string]*tensor.Tensor{"w1_bfly": w1, "w2_bfly": w2})
+	r["grad.w1_bfly"] = butterflyRows(r["grad.w1_bfly"], w1.Shape(), cfg.N2)
+	return r, nil
+}
+
+// butterflyRows is the inverse of monarch.FromButterfly for values of the shape (K, Q, P).
+func butterflyRows(v []float32, shape []int, blocks int) []float32 {
+	q, p := shape[1], shape[2]
+	rank := q / blocks
+	w := make([]float32, len(v))
+	for i := range shape[0] * q {
+		block, row := i/q, i%q
+		copy(w[i*p:(i+1)*p], v[(block*q+row%rank*blocks+row/rank)*p:])
+	}
+	return w
 }
 
 func monarchDFT(c *goldentest.Case) (results, error) {
@@ -203,17 +246,22 @@ func monarchOrder(c *goldentest.Case) (results, error) {
 	if err != nil {
 		return nil, err
 	}
-	y := times(m, c, "in.x")
+	r := results{"out.y": times(m, c, "in.x")}
+	named := map[string]*tensor.Tensor{}
+	for i, w := range factors {
+		named[fmt.Sprint("b", i)] = w
+	}
+	timesGrad(r, m, c, named)
 	if len(factors) == 2 {
 		plain, err := monarch.New(factors[1], factors[0])
 		if err != nil {
 			return nil, err
 		}
-		if !slices.Equal(y, times(plain, c, "in.x")) {
+		if !slices.Equal(r["out.y"], times(plain, c, "in.x")) {
 			return nil, fmt.Errorf("a matrix of order two is not the same as one of any order with two factors")
 		}
 	}
-	return results{"out.y": y}, nil
+	return r, nil
 }
 
 func monarchLinear(c *goldentest.Case) (results, error) {
@@ -245,6 +293,7 @@ func linearCase(c *goldentest.Case, l interface {
 	seqmix.Mixer
 	Out() int
 	Apply(dst, src tensor.Seq)
+	Backward(dsrc, ddst, src tensor.Seq, grads seqmix.Grads)
 	Matrix() *monarch.Matrix
 }) (results, error) {
 	if err := setParams(c, l, ""); err != nil {
@@ -253,7 +302,13 @@ func linearCase(c *goldentest.Case, l interface {
 	src := seqOf(c, "in.x")
 	dst := tensor.NewSeq(src.Batch, src.Len, l.Out())
 	l.Apply(dst, src)
-	return results{"out.y": dst.Data, "out.dense": l.Matrix().Dense().Data()}, nil
+	dx, grads := like(src), seqmix.NewGrads(l)
+	l.Backward(dx, seqOf(c, "in.dy"), src, grads)
+	r := results{"out.y": dst.Data, "out.dense": l.Matrix().Dense().Data(), "grad.x": dx.Data}
+	for name, p := range l.Params() {
+		r["grad."+name] = grads.Of(p)
+	}
+	return r, nil
 }
 
 func monarchMLP(c *goldentest.Case) (results, error) {
@@ -278,10 +333,7 @@ func monarchMLP(c *goldentest.Case) (results, error) {
 	if err := setParams(c, m, ""); err != nil {
 		return nil, err
 	}
-	src := seqOf(c, "in.x")
-	dst := like(src)
-	m.Mix(dst, src)
-	return results{"out.y": dst.Data}, nil
+	return layer(c, m)
 }
 
 func monarchMixer(c *goldentest.Case) (results, error) {
@@ -302,7 +354,7 @@ func monarchMixer(c *goldentest.Case) (results, error) {
 			return nil, err
 		}
 	}
-	return r, nil
+	return withGradients(c, m, r)
 }
 
 func mixerOf(c *goldentest.Case) (*monarch.Mixer, error) {
@@ -351,9 +403,13 @@ func monarchPieces(c *goldentest.Case, m seqmix.Streamer, src tensor.Seq, out st
 func monarchShortConv(c *goldentest.Case) (results, error) {
 	conv := &nn.CausalConv1D{Weight: tensorOf(c, "param.weight"), Bias: tensorOf(c, "param.bias"), Activation: nn.Identity}
 	src := channelsLast(c, "in.u")
-	dst := like(src)
+	dst, du, grads := like(src), like(src), seqmix.NewGrads(conv)
 	conv.Mix(dst, src)
-	return results{"out.y": channelsFirst(dst)}, nil
+	conv.Backward(du, channelsLast(c, "in.dy"), src, grads)
+	return results{
+		"out.y": channelsFirst(dst), "grad.u": channelsFirst(du),
+		"grad.weight": grads.Of(conv.Weight), "grad.bias": grads.Of(conv.Bias),
+	}, nil
 }
 
 // monarchTwoSided runs a bidirectional convolution as monarch.Mixer does: with D in the tap
@@ -370,9 +426,16 @@ func monarchTwoSided(c *goldentest.Case) (results, error) {
 	}
 	g := tensor.MatOf(make([]float32, len(rev.Data)), rev.Rows, rev.Cols)
 	copy(g.Data[g.Cols:], rev.Data)
-	dst := like(src)
-	nn.NewTwoSidedConv(h, g).Mix(dst, src)
-	return results{"out.y": channelsFirst(dst)}, nil
+	conv := nn.NewTwoSidedConv(h, g)
+	dst, dv, dh, dg := like(src), like(src), zeros(h.Rows, h.Cols), zeros(g.Rows, g.Cols)
+	conv.Mix(dst, src)
+	conv.Backward(dv, channelsLast(c, "in.dy"), src, dh, dg)
+	drev := zeros(g.Rows, g.Cols) // the last tap has no gradient
+	copy(drev.Data, dg.Data[g.Cols:])
+	return results{
+		"out.y": channelsFirst(dst), "grad.v": channelsFirst(dv),
+		"grad.k_fwd": columnsOf(dh), "grad.k_rev": columnsOf(drev), "grad.D": dh.Row(0),
+	}, nil
 }
 
 // monarchCausal runs one of the causal constructions.
@@ -432,7 +495,13 @@ func monarchTriangle(c *goldentest.Case) (results, error) {
 	if err := monarchPieces(c, m, src, "out.y"); err != nil {
 		return nil, err
 	}
-	return results{"out.y": dst.Data, "out.dense": m.Dense().Data()}, nil
+	dx, grads := like(src), seqmix.NewGrads(m)
+	m.Backward(dx, tensor.SeqOf(c.Tensor("in.dy"), x[0], x[1], 1), src, grads)
+	r := results{"out.y": dst.Data, "out.dense": m.Dense().Data(), "grad.x": dx.Data}
+	for name, p := range m.Params() {
+		r["grad."+name] = grads.Of(p)
+	}
+	return r, nil
 }
 
 // monarchFlashFFT convolves as FlashFFTConv does, with transforms of order two whose result
