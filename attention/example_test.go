@@ -98,3 +98,26 @@ func ExampleSlopes() {
 	fmt.Println(attention.Slopes(8))
 	// Output: [0.5 0.25 0.125 0.0625 0.03125 0.015625 0.0078125 0.00390625]
 }
+
+// The gradients of attention on its own: a query that sees one key has no influence on
+// the result, and so a gradient of zero.
+func ExampleDotProduct_Record() {
+	q, k, v := tensor.NewSeq(1, 3, 4), tensor.NewSeq(1, 3, 4), tensor.NewSeq(1, 3, 4)
+	for i := range q.Data {
+		q.Data[i], k.Data[i], v.Data[i] = float32(i%3), float32(i%2), float32(i)
+	}
+	dst := tensor.NewSeq(1, 3, 4)
+	tape := attention.DotProduct{Heads: 1}.Record(dst, q, k, v)
+
+	ddst := tensor.NewSeq(1, 3, 4) // of the loss that sums up the first elements
+	for i := range ddst.Len {
+		ddst.At(0, i)[0] = 1
+	}
+	dq, dk, dv := tensor.NewSeq(1, 3, 4), tensor.NewSeq(1, 3, 4), tensor.NewSeq(1, 3, 4)
+	tape.Backward(dq, dk, dv, ddst)
+	fmt.Printf("%.3f\n", dq.At(0, 0))
+	fmt.Printf("%.3f\n", dv.At(0, 2))
+	// Output:
+	// [0.000 0.000 0.000 0.000]
+	// [0.333 0.000 0.000 0.000]
+}

@@ -31,4 +31,13 @@
 // Of the f² products of two elements of a query or key, f(f+1)/2 are different and
 // computed: with f = 16, there are 153 features and not 273. States have the smaller
 // size as well; [Taylor.Expand] makes the larger one of the reference.
+//
+// # Training
+//
+// All mixers are trainable, with any feature map that is a [DifferentiableMap]. Linear
+// attention keeps queries, keys, values and results, and one number for each query and
+// head. The backward pass weighs the keys of a chunk once more; what lies between chunks
+// goes through two sums of the size of the state, of keys from the first chunk to the
+// last and of queries from the last to the first. Neither the features of a sequence nor
+// its states are kept. Gradients do not depend on the number of cores.
 package based
