@@ -33,6 +33,8 @@ type Convolution struct {
 	pairs bool // values are complex
 
 	output, kernel, input *Matrix
+
+	bases *[3]Basis // of these, if they can be trained
 }
 
 // Len returns n, the number of positions.

@@ -393,11 +393,63 @@ func TestPolynomialMixer(t *testing.T) {
 	}
 }
 
+func TestPolynomialMixerGradient(t *testing.T) {
+	for _, o := range []mixtest.Options{{Len: 6}, {Batch: 1, Len: 1}, {Batch: 3, Len: 8}} {
+		m := newPolynomialMixer(t, monarch.PolynomialConfig{Dim: 3, LMax: 8})
+		if err := mixtest.TestTrainer(m, o); err != nil {
+			t.Errorf("%d positions: %v", o.Len, err)
+		}
+	}
+}
+
+// TestConvolutionGradient compares the gradients of convolutions with what changing each
+// number by one half both ways does: the result is linear in each.
+func TestConvolutionGradient(t *testing.T) {
+	fourier, err := monarch.NewFourierConvolution(12)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chebyshev, err := monarch.NewChebyshevConvolution(9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	multivariate, err := monarch.NewMultivariateConvolution([]int{3, 4}, nil, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]*monarch.Convolution{"Fourier": fourier, "Chebyshev": chebyshev, "multivariate": multivariate} {
+		r := newRand(6)
+		u, k, ddst := randomMat(r, c.Len(), 3), randomMat(r, c.Len(), 3), randomMat(r, c.Len(), 3)
+		du, dk := randomMat(r, c.Len(), 3), randomMat(r, c.Len(), 3)
+		c.Backward(du, dk, ddst, u, k, nil)
+		loss := func() (sum float64) {
+			y := tensor.MatOf(make([]float32, len(u.Data)), u.Rows, u.Cols)
+			c.Apply(y, u, k)
+			for i, v := range y.Data {
+				sum += float64(v) * float64(ddst.Data[i])
+			}
+			return sum
+		}
+		slopes := func(v []float32) (s []float64) {
+			for i, old := range v {
+				v[i] = old + 0.5
+				up := loss()
+				v[i] = old - 0.5
+				s = append(s, up-loss())
+				v[i] = old
+			}
+			return s
+		}
+		wantClose(t, name+": gradient of the input", du.Data, slopes(u.Data), 1e-5)
+		wantClose(t, name+": gradient of the filter", dk.Data, slopes(k.Data), 1e-5)
+	}
+}
+
 func TestPolynomialMixerContract(t *testing.T) {
 	for _, cfg := range []monarch.PolynomialConfig{{Dim: 5, LMax: 20}, {Dim: 40, LMax: 64}} {
 		m := newPolynomialMixer(t, cfg)
 		for _, o := range []mixtest.Options{{}, {Batch: 1, Len: 1}, {Batch: 3, Len: cfg.LMax}} {
-			if err := mixtest.Test(m, o); err != nil {
+			if err := mixtest.TestMixer(m, o); err != nil {
 				t.Errorf("%+v, %d positions: %v", cfg, o.Len, err)
 			}
 		}

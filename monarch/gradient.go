@@ -55,20 +55,14 @@ func (m *Matrix) withGrads(grads seqmix.Grads, f func(dw [][]float32)) {
 	f(dw)
 	for i, stage := range m.stages {
 		if stage.source != nil && dw[i] != nil {
-			addFolded(grads.Of(stage.source), dw[i], stage.in)
+			dz := grads.Of(stage.source)
+			for j, v := range folded(dw[i], stage.in/2, 2, 2) {
+				dz[2*j] += float32(real(v))
+				dz[2*j+1] += float32(imag(v))
+			}
 		}
 	}
 	tensor.PutScratch(s)
-}
-
-// addFolded adds to dz, the gradient of complex numbers, that of the real numbers which
-// complexStage.pairs makes of them, in rows of in.
-func addFolded(dz, dw []float32, in int) {
-	for i := 0; i < len(dz); i += 2 {
-		row, col := i/in*2*in, i%in // in is even
-		dz[i] += dw[row+col] + dw[row+in+col+1]
-		dz[i+1] += dw[row+in+col] - dw[row+col+1]
-	}
 }
 
 // gradRows is the number of vectors whose gradients are computed together.

@@ -130,5 +130,7 @@ func NewPolynomialConvolution(output, kernel, input Basis) (*Convolution, error)
 			return nil, err
 		}
 	}
-	return newComplexConvolution(b*b/2, b*b, inverse, kernel.stages(b), input.stages(b)), nil
+	c := newComplexConvolution(b*b/2, b*b, inverse, kernel.stages(b), input.stages(b))
+	c.bases = &[3]Basis{output, kernel, input}
+	return c, nil
 }
