@@ -445,11 +445,11 @@ func monarchCausal(c *goldentest.Case) (results, error) {
 	}
 	n := len(c.Tensor("in.u"))
 	var conv *monarch.Convolution
+	var bases [3]monarch.Basis
 	var err error
 	r := results{}
 	switch {
 	case c.Has("param.lambda_0"):
-		var bases [3]monarch.Basis
 		for i := range bases {
 			bases[i] = monarch.Basis{Lambda: tensorOf(c, fmt.Sprint("param.lambda_", i)), Rho: tensorOf(c, fmt.Sprint("param.rho_", i))}
 			w1, w2, err := bases[i].Factors()
@@ -475,6 +475,21 @@ func monarchCausal(c *goldentest.Case) (results, error) {
 	y := tensor.MatOf(make([]float32, n), n, 1)
 	conv.Apply(y, column("in.u"), column(k))
 	r["out.y"], r["out.dense"] = y.Data, conv.Dense(c.Tensor(k)).Data()
+	if !c.Has("in.dy") {
+		return r, nil
+	}
+	grads := seqmix.Grads{}
+	for i, b := range bases {
+		for name, p := range map[string]*tensor.Tensor{"grad.lambda_": b.Lambda, "grad.rho_": b.Rho} {
+			if p != nil {
+				grads[p] = tensor.New(p.Shape()...)
+				r[name+fmt.Sprint(i)] = grads.Of(p)
+			}
+		}
+	}
+	du, dk := zeros(n, 1), zeros(n, 1)
+	conv.Backward(du, dk, column("in.dy"), column("in.u"), column(k), grads)
+	r["grad.u"], r["grad.k"] = du.Data, dk.Data
 	return r, nil
 }
 
