@@ -205,7 +205,7 @@ func (m *Mamba) normalise(low tensor.Mat) {
 // per state of a channel: some microseconds on one core.
 const (
 	convGrain = 1 << 14
-	scanGrain = 1 << 12
+	scanGrain = 1 << 9 // of a single position most time goes into reading its state
 )
 
 func (s *MambaStream) strips() int { return (s.mixer.cfg.DInner + stripWidth - 1) / stripWidth }

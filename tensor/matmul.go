@@ -11,6 +11,9 @@ import (
 // splitting: some 5 µs on one core.
 const parallelWork = 150_000
 
+// parallelRow is parallelWork for a single row, whose time is that of reading weights.
+const parallelRow = 40_000
+
 // rowGrain is the unit in which the rows of a product are split over cores. It is
 // the height of the tallest tile of the kernels.
 const rowGrain = 12
@@ -85,7 +88,11 @@ func (p *product) run() {
 		grain := (parallelWork/max(perRow, 1)/rowGrain + 1) * rowGrain
 		par.Do(p.src.Rows, grain, p)
 	default:
-		par.Do(panels, parallelWork/max(perPanel, 1)+1, p)
+		work := parallelWork
+		if p.src.Rows == 1 {
+			work = parallelRow
+		}
+		par.Do(panels, work/max(perPanel, 1)+1, p)
 	}
 }
 
