@@ -223,27 +223,33 @@ func (e *Entry) gather(raw []byte, from, n int, yield func(raw []byte, n int) er
 	size := e.dtype.Bits() / 8
 	buf := make([]byte, 0, gatherBytes)
 	index := make([]int, len(e.shape))
+	last := len(index) - 1
 	at, rest := 0, from
-	for d := len(e.shape) - 1; d >= 0 && e.n > 0; d-- {
+	for d := last; d >= 0 && e.n > 0; d-- {
 		index[d] = rest % e.shape[d]
 		rest /= e.shape[d]
 		at += index[d] * e.strides[d]
 	}
-	for i := range n {
-		buf = append(buf, raw[at*size:(at+1)*size]...)
-		if len(buf)+size > cap(buf) || i == n-1 {
+	for n > 0 {
+		run := 1 // elements that follow each other
+		if last >= 0 && e.strides[last] == 1 {
+			run = min(e.shape[last]-index[last], n, (cap(buf)-len(buf))/size)
+		}
+		buf = append(buf, raw[at*size:(at+run)*size]...)
+		n -= run
+		if len(buf)+size > cap(buf) || n == 0 {
 			if err := yield(buf, len(buf)/size); err != nil {
 				return err
 			}
 			buf = buf[:0]
 		}
-		for d := len(index) - 1; d >= 0; d-- {
-			at += e.strides[d]
-			if index[d]++; index[d] < e.shape[d] {
+		for d := last; d >= 0; d-- {
+			at += run * e.strides[d]
+			if index[d] += run; index[d] < e.shape[d] {
 				break
 			}
 			at -= index[d] * e.strides[d]
-			index[d] = 0
+			index[d], run = 0, 1
 		}
 	}
 	return nil
