@@ -107,15 +107,24 @@ func TestAttentionGradient(t *testing.T) {
 		{based.Attention{Heads: 1, Map: based.ELU{}}, 1, 530, 9, 37, true},
 		{based.Attention{Heads: 2, Map: based.Identity{}, Unnormalized: true}, 1, 512, 6, 8, true},
 	}
+	operands := func(i int) (q, k, v, dout tensor.Seq) {
+		c, r := cases[i], newRand(uint64(i))
+		wide := func(n int) tensor.Seq { return randomSeq(r, c.batch, c.length, c.attention.Heads*n) }
+		return wide(c.f), wide(c.f), wide(c.width), wide(c.width)
+	}
+	wants := make([][3][]float64, len(cases))
+	for i, c := range cases {
+		if !c.slow || !testing.Short() {
+			q, k, v, dout := operands(i)
+			wants[i][0], wants[i][1], wants[i][2] = naiveGradient(c.attention, q, k, v, dout)
+		}
+	}
 	cputest.ForEachTier(t, func(t *testing.T) {
 		for i, c := range cases {
 			if c.slow && testing.Short() {
 				continue
 			}
-			r := newRand(uint64(i))
-			h := c.attention.Heads
-			q, k, v := randomSeq(r, c.batch, c.length, h*c.f), randomSeq(r, c.batch, c.length, h*c.f), randomSeq(r, c.batch, c.length, h*c.width)
-			dout := randomSeq(r, c.batch, c.length, h*c.width)
+			q, k, v, dout := operands(i)
 			y, want := like(v), like(v)
 			c.attention.Apply(want, q, k, v)
 			tape, err := c.attention.Record(y, q, k, v)
@@ -125,7 +134,6 @@ func TestAttentionGradient(t *testing.T) {
 			if !equal(y, want) {
 				t.Errorf("%+v: Record does not compute what Apply does", c)
 			}
-			wantQ, wantK, wantV := naiveGradient(c.attention, q, k, v, dout)
 			var first [3]tensor.Seq
 			for _, procs := range []int{1, 4} {
 				got := [3]tensor.Seq{like(q), like(k), like(v)}
@@ -136,9 +144,9 @@ func TestAttentionGradient(t *testing.T) {
 				}
 				withProcs(procs, func() { tape.Backward(got[0], got[1], got[2], dout, nil) })
 				what := fmt.Sprintf("%+v: ", c)
-				gradientNear(t, what+"dq", got[0].Data, wantQ)
-				gradientNear(t, what+"dk", got[1].Data, wantK)
-				gradientNear(t, what+"dv", got[2].Data, wantV)
+				gradientNear(t, what+"dq", got[0].Data, wants[i][0])
+				gradientNear(t, what+"dk", got[1].Data, wants[i][1])
+				gradientNear(t, what+"dv", got[2].Data, wants[i][2])
 				if procs == 1 {
 					first = got
 				} else if !equal(got[0], first[0]) || !equal(got[1], first[1]) || !equal(got[2], first[2]) {
