@@ -130,9 +130,7 @@ func (d *Distilled) Params() iter.Seq2[string, *tensor.Tensor] {
 // than the mixer takes: see [Hyena.Distill].
 func (d *Distilled) Mix(dst, src tensor.Seq) {
 	tensor.CheckMix("hyena.Distilled.Mix", dst, src, d.Dim())
-	if d.limit > 0 {
-		d.hyena.checkLen("hyena.Distilled.Mix", src, d.limit)
-	}
+	d.checkLen("hyena.Distilled.Mix", src)
 	if src.Batch == 0 {
 		return
 	}
@@ -141,6 +139,13 @@ func (d *Distilled) Mix(dst, src tensor.Seq) {
 		panic(err) // it always streams
 	}
 	s.Mix(dst, src)
+}
+
+// checkLen panics if src is longer than the mixer takes.
+func (d *Distilled) checkLen(op string, src tensor.Seq) {
+	if d.limit > 0 {
+		d.hyena.checkLen(op, src, d.limit)
+	}
 }
 
 // NewStream returns a *[Stream] at the beginning of batch sequences.

@@ -37,30 +37,48 @@ func (m *Hyena) Backward(dsrc, ddst, src tensor.Seq, grads seqmix.Grads) {
 		return
 	}
 	s := tensor.GetScratch()
-	p := newHyenaPass(m, src, s)
+	convs := &implicitConvs{Hyena: m, convs: m.bank().upTo(src.Len), scratch: s}
+	if !convs.frozen(grads) {
+		convs.dtaps = tape.Zeros(s, src.Len, m.d.Len())
+	}
+	m.backward(dsrc, ddst, src, convs, grads, s)
+	convs.finish(grads)
+	tensor.PutScratch(s)
+}
+
+// backward computes all gradients but those of D and the filters of an operator with these
+// convolutions.
+func (m *Hyena) backward(dsrc, ddst, src tensor.Seq, convs passConvs, grads seqmix.Grads, s *tensor.Scratch) {
+	p := newHyenaPass(m, src, convs, s)
 	p.forward()
 	p.backward(ddst, grads)
 	m.short.Backward(p.chunks, p.chunks, p.projected, grads)
 	m.in.Backward(dsrc, p.chunks, src, grads)
-	tensor.PutScratch(s)
+}
+
+// passConvs are the long convolutions of an operator.
+type passConvs interface {
+	// mix computes convolution o, and grad takes the gradient d of its result to that of
+	// its input, which is x.
+	mix(o int, dst, src tensor.Seq)
+	grad(o int, d, x tensor.Seq)
 }
 
 // A hyenaPass is one backward pass.
 type hyenaPass struct {
 	*Hyena
-	convs     []*nn.LongConv
+	convs     passConvs
 	projected tensor.Seq   // in front of the short convolution
 	chunks    tensor.Seq   // behind it; later their gradient
 	v         []tensor.Mat // v_0 … v_{N-1}
 	x, last   tensor.Seq   // temporary; the product with the last gate
-	dtaps     tensor.Mat   // of the implicit filter; empty if it is frozen
 	scratch   *tensor.Scratch
 }
 
-func newHyenaPass(m *Hyena, src tensor.Seq, s *tensor.Scratch) *hyenaPass {
+func newHyenaPass(m *Hyena, src tensor.Seq, convs passConvs, s *tensor.Scratch) *hyenaPass {
 	e, n := m.cfg.channels(), m.cfg.Order
 	take := func(dim int) tensor.Seq { return s.TakeSeq(src.Batch, src.Len, dim) }
-	p := &hyenaPass{Hyena: m, convs: m.bank().upTo(src.Len), projected: take((n + 1) * e), chunks: take((n + 1) * e), x: take(e), last: take(e), scratch: s}
+	p := &hyenaPass{Hyena: m, convs: convs, projected: take((n + 1) * e), chunks: take((n + 1) * e), x: take(e), last: take(e), scratch: s}
 	m.in.Apply(p.projected, src)
 	m.short.Mix(p.chunks, p.projected)
 	p.v = []tensor.Mat{p.chunk(n)}
@@ -94,7 +112,7 @@ func (p *hyenaPass) forward() {
 	n := p.cfg.Order
 	for o := range n - 1 {
 		runGates(p.x.Mat(), p.v[o], p.gate(o))
-		p.convs[o].Mix(p.seq(p.v[o+1]), p.x)
+		p.convs.mix(o, p.seq(p.v[o+1]), p.x)
 	}
 	runGates(p.last.Mat(), p.v[n-1], p.gate(n-1))
 }
@@ -110,36 +128,16 @@ func (p *hyenaPass) backward(ddst tensor.Seq, grads seqmix.Grads) {
 	if act != nn.Identity {
 		act.Grad(dv.Data, dv.Data, p.last.Data)
 	}
-	if !p.frozen(grads) {
-		p.dtaps = tape.Zeros(p.scratch, p.x.Len, p.d.Len())
-	}
 	p.gateGrad(n-1, dv.Mat())
 	for o := n - 2; o >= 0; o-- {
 		runGates(p.x.Mat(), p.v[o], p.gate(o))
-		p.convGrad(o, dv)
+		p.convs.grad(o, dv, p.x)
 		p.gateGrad(o, dv.Mat())
 	}
 	dv0 := p.chunk(n)
 	for i := range dv0.Rows {
 		copy(dv0.Row(i), dv.Mat().Row(i))
 	}
-	if p.dtaps.Rows == 0 {
-		return
-	}
-	if dd := grads.Of(p.d); dd != nil {
-		kernel.Add(dd, dd, p.dtaps.Row(0))
-	}
-	p.filter.Backward(p.dtaps, grads)
-}
-
-// frozen reports whether D and the implicit filter have no gradients.
-func (p *hyenaPass) frozen(grads seqmix.Grads) bool {
-	for _, q := range p.filter.Params() {
-		if grads.Of(q) != nil {
-			return false
-		}
-	}
-	return grads.Of(p.d) == nil
 }
 
 // gateGrad takes the gradient d of v_o·g_o to those of both: it makes g_o its own gradient,
@@ -153,23 +151,52 @@ func (p *hyenaPass) gateGrad(o int, d tensor.Mat) {
 	}
 }
 
-// convGrad takes the gradient dv of the result of convolution o to that of its input, which
-// is in x, and adds that of its taps.
-func (p *hyenaPass) convGrad(o int, dv tensor.Seq) {
-	e, n := p.cfg.channels(), p.cfg.Order-1
+// implicitConvs are convolutions with an implicit filter.
+type implicitConvs struct {
+	*Hyena
+	convs   []*nn.LongConv
+	dtaps   tensor.Mat // of the implicit filter; empty if it is frozen
+	scratch *tensor.Scratch
+}
+
+// frozen reports whether D and the implicit filter have no gradients.
+func (c *implicitConvs) frozen(grads seqmix.Grads) bool {
+	for _, q := range c.filter.Params() {
+		if grads.Of(q) != nil {
+			return false
+		}
+	}
+	return grads.Of(c.d) == nil
+}
+
+func (c *implicitConvs) mix(o int, dst, src tensor.Seq) { c.convs[o].Mix(dst, src) }
+
+func (c *implicitConvs) grad(o int, d, x tensor.Seq) {
+	e, n := c.cfg.channels(), c.cfg.Order-1
 	switch {
-	case p.dtaps.Rows == 0:
-		p.convs[o].Transpose(dv, dv)
-	case p.cfg.Layout == OrderMajor || n == 1:
-		p.convs[o].Backward(dv, dv, p.x, p.dtaps.Slice(o*e, (o+1)*e), tensor.Mat{})
+	case c.dtaps.Rows == 0:
+		c.convs[o].Transpose(d, d)
+	case c.cfg.Layout == OrderMajor || n == 1:
+		c.convs[o].Backward(d, d, x, c.dtaps.Slice(o*e, (o+1)*e), tensor.Mat{})
 	default:
-		part := tape.Zeros(p.scratch, p.x.Len, e)
-		p.convs[o].Backward(dv, dv, p.x, part, tensor.Mat{})
+		part := tape.Zeros(c.scratch, x.Len, e)
+		c.convs[o].Backward(d, d, x, part, tensor.Mat{})
 		for i := range part.Rows {
-			row := p.dtaps.Row(i)
-			for c, v := range part.Row(i) {
-				row[c*n+o] = v
+			row := c.dtaps.Row(i)
+			for ch, v := range part.Row(i) {
+				row[c.filterColumn(o, ch)] = v
 			}
 		}
 	}
+}
+
+// finish adds the gradients of D and the implicit filter.
+func (c *implicitConvs) finish(grads seqmix.Grads) {
+	if c.dtaps.Rows == 0 {
+		return
+	}
+	if dd := grads.Of(c.d); dd != nil {
+		kernel.Add(dd, dd, c.dtaps.Row(0))
+	}
+	c.filter.Backward(c.dtaps, grads)
 }
