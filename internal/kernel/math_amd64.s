@@ -2311,7 +2311,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func dotAVX512(n int, x *float32, y *float32, out *float32)
+// func dotAVX512(n int, x *float32, y *float32, out *float64)
 // Requires: AVX, AVX512F
 TEXT ·dotAVX512(SB), NOSPLIT, $0-32
 	MOVQ   n+0(FP), AX
@@ -2343,15 +2343,31 @@ loop:
 	JNZ         loop
 
 done:
-	MOVQ    out+24(FP), AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, 128(AX)
-	VMOVUPS Z3, 192(AX)
+	MOVQ          out+24(FP), AX
+	VCVTPS2PD     Y0, Z4
+	VEXTRACTF64X4 $0x01, Z0, Y0
+	VCVTPS2PD     Y0, Z0
+	VADDPD        Z0, Z4, Z4
+	VCVTPS2PD     Y1, Z0
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VADDPD        Z1, Z0, Z0
+	VCVTPS2PD     Y2, Z1
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	VADDPD        Z2, Z1, Z1
+	VCVTPS2PD     Y3, Z2
+	VEXTRACTF64X4 $0x01, Z3, Y3
+	VCVTPS2PD     Y3, Z3
+	VADDPD        Z3, Z2, Z2
+	VADDPD        Z0, Z4, Z4
+	VADDPD        Z2, Z1, Z1
+	VADDPD        Z1, Z4, Z4
+	VMOVUPD       Z4, (AX)
 	VZEROUPPER
 	RET
 
-// func sumAVX512(n int, x *float32, out *float32)
+// func sumAVX512(n int, x *float32, out *float64)
 // Requires: AVX, AVX512F
 TEXT ·sumAVX512(SB), NOSPLIT, $0-24
 	MOVQ   n+0(FP), AX
@@ -2377,11 +2393,27 @@ loop:
 	JNZ     loop
 
 done:
-	MOVQ    out+16(FP), AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, 128(AX)
-	VMOVUPS Z3, 192(AX)
+	MOVQ          out+16(FP), AX
+	VCVTPS2PD     Y0, Z4
+	VEXTRACTF64X4 $0x01, Z0, Y0
+	VCVTPS2PD     Y0, Z0
+	VADDPD        Z0, Z4, Z4
+	VCVTPS2PD     Y1, Z0
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VADDPD        Z1, Z0, Z0
+	VCVTPS2PD     Y2, Z1
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	VADDPD        Z2, Z1, Z1
+	VCVTPS2PD     Y3, Z2
+	VEXTRACTF64X4 $0x01, Z3, Y3
+	VCVTPS2PD     Y3, Z3
+	VADDPD        Z3, Z2, Z2
+	VADDPD        Z0, Z4, Z4
+	VADDPD        Z2, Z1, Z1
+	VADDPD        Z1, Z4, Z4
+	VMOVUPD       Z4, (AX)
 	VZEROUPPER
 	RET
 
@@ -4164,7 +4196,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func dotAVX2(n int, x *float32, y *float32, out *float32)
+// func dotAVX2(n int, x *float32, y *float32, out *float64)
 // Requires: AVX, FMA3
 TEXT ·dotAVX2(SB), NOSPLIT, $0-32
 	MOVQ   n+0(FP), AX
@@ -4196,15 +4228,31 @@ loop:
 	JNZ         loop
 
 done:
-	MOVQ    out+24(FP), AX
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, 64(AX)
-	VMOVUPS Y3, 96(AX)
+	MOVQ         out+24(FP), AX
+	VCVTPS2PD    X0, Y4
+	VEXTRACTF128 $0x01, Y0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       Y0, Y4, Y4
+	VCVTPS2PD    X1, Y0
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       Y1, Y0, Y0
+	VCVTPS2PD    X2, Y1
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y2, Y1, Y1
+	VCVTPS2PD    X3, Y2
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y3, Y2, Y2
+	VADDPD       Y0, Y4, Y4
+	VADDPD       Y2, Y1, Y1
+	VADDPD       Y1, Y4, Y4
+	VMOVUPD      Y4, (AX)
 	VZEROUPPER
 	RET
 
-// func sumAVX2(n int, x *float32, out *float32)
+// func sumAVX2(n int, x *float32, out *float64)
 // Requires: AVX
 TEXT ·sumAVX2(SB), NOSPLIT, $0-24
 	MOVQ   n+0(FP), AX
@@ -4230,11 +4278,27 @@ loop:
 	JNZ     loop
 
 done:
-	MOVQ    out+16(FP), AX
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, 64(AX)
-	VMOVUPS Y3, 96(AX)
+	MOVQ         out+16(FP), AX
+	VCVTPS2PD    X0, Y4
+	VEXTRACTF128 $0x01, Y0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       Y0, Y4, Y4
+	VCVTPS2PD    X1, Y0
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       Y1, Y0, Y0
+	VCVTPS2PD    X2, Y1
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VADDPD       Y2, Y1, Y1
+	VCVTPS2PD    X3, Y2
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y3, Y2, Y2
+	VADDPD       Y0, Y4, Y4
+	VADDPD       Y2, Y1, Y1
+	VADDPD       Y1, Y4, Y4
+	VMOVUPD      Y4, (AX)
 	VZEROUPPER
 	RET
 

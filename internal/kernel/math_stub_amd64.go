@@ -117,12 +117,12 @@ func geluTanhMulAVX512(n int, dst *float32, x *float32, y *float32)
 // dotAVX512 adds up x·y in out.
 //
 //go:noescape
-func dotAVX512(n int, x *float32, y *float32, out *float32)
+func dotAVX512(n int, x *float32, y *float32, out *float64)
 
 // sumAVX512 adds up x in out.
 //
 //go:noescape
-func sumAVX512(n int, x *float32, out *float32)
+func sumAVX512(n int, x *float32, out *float64)
 
 // maxAVX512 collects the maxima of x in out.
 //
@@ -242,12 +242,12 @@ func geluTanhMulAVX2(n int, dst *float32, x *float32, y *float32)
 // dotAVX2 adds up x·y in out.
 //
 //go:noescape
-func dotAVX2(n int, x *float32, y *float32, out *float32)
+func dotAVX2(n int, x *float32, y *float32, out *float64)
 
 // sumAVX2 adds up x in out.
 //
 //go:noescape
-func sumAVX2(n int, x *float32, out *float32)
+func sumAVX2(n int, x *float32, out *float64)
 
 // maxAVX2 collects the maxima of x in out.
 //

@@ -94,8 +94,17 @@ func mulAdd(dst, x, y, z []float32) {
 	}
 }
 
-// partials is how many partial sums a reduction keeps at the most.
+// partials is how many partial results a reduction keeps at the most.
 const partials = 64
+
+// wideSums is how many of them there are at the most when they have been added up in
+// float64.
+const wideSums = 8
+
+// addUpWide returns the sum of partial sums.
+func addUpWide(s *[wideSums]float64) float64 {
+	return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]))
+}
 
 // whole returns how many of n elements the reductions in assembly take; the rest is
 // left to Go.
@@ -107,7 +116,7 @@ func whole(n int) int {
 }
 
 func dot(x, y []float32) float64 {
-	var out [partials]float32
+	var out [wideSums]float64
 	n := whole(len(x))
 	switch {
 	case n == 0:
@@ -118,11 +127,11 @@ func dot(x, y []float32) float64 {
 	default:
 		n = 0
 	}
-	return addUp(out[:]) + dotGeneric(x[n:], y[n:])
+	return addUpWide(&out) + dotGeneric(x[n:], y[n:])
 }
 
 func sum(x []float32) float64 {
-	var out [partials]float32
+	var out [wideSums]float64
 	n := whole(len(x))
 	switch {
 	case n == 0:
@@ -133,7 +142,7 @@ func sum(x []float32) float64 {
 	default:
 		n = 0
 	}
-	return addUp(out[:]) + sumGeneric(x[n:])
+	return addUpWide(&out) + sumGeneric(x[n:])
 }
 
 func maximum(x []float32) float32 {

@@ -227,8 +227,8 @@ func geluTanh(v *isa, x vec) vec {
 }
 
 func reductions(v *isa) {
-	v.Reduce("dot", 2, "adds up x·y in out.", v.Zero, func(in []vec, acc vec) { VFMADD231PS(in[0], in[1], acc) })
-	v.Reduce("sum", 1, "adds up x in out.", v.Zero, func(in []vec, acc vec) { VADDPS(in[0], acc, acc) })
+	v.Sum("dot", 2, "adds up x·y in out.", func(in []vec, acc vec) { VFMADD231PS(in[0], in[1], acc) })
+	v.Sum("sum", 1, "adds up x in out.", func(in []vec, acc vec) { VADDPS(in[0], acc, acc) })
 	v.Reduce("max", 1, "collects the maxima of x in out.", func() vec { return v.Reg(negInf) }, func(in []vec, acc vec) {
 		VMAXPS(acc, in[0], acc)
 	})

@@ -407,16 +407,51 @@ func tailTable() Mem {
 	return m
 }
 
-// Reduce emits a function of one or two inputs that adds body(in, accumulator) up
-// into lanes·4 partial results and stores them for Go to add: func(n int, x[, y]
+// Reduce emits a function of one or two inputs that collects body(in, accumulator) in
+// lanes·4 partial results and stores them for Go to put together: func(n int, x[, y]
 // *float32, out *[64]float32). n is a multiple of 4 vectors.
 func (v *ISA) Reduce(name string, inputs int, doc string, start func() Vec, body func(in []Vec, acc Vec)) {
+	v.reduce(name, inputs, doc, "out *float32", start, body, func(out reg.Register, acc []Vec) {
+		for i, a := range acc {
+			VMOVUPS(a, Mem{Base: out, Disp: i * v.Bytes})
+		}
+	})
+}
+
+// Sum is Reduce for sums: the partial results are added in float64, as many as fit into a
+// vector side by side, and stored for Go to add: func(n int, x[, y] *float32, out
+// *[8]float64).
+func (v *ISA) Sum(name string, inputs int, doc string, body func(in []Vec, acc Vec)) {
+	v.reduce(name, inputs, doc, "out *float64", v.Zero, body, func(out reg.Register, acc []Vec) {
+		var wide []Vec
+		for _, a := range acc {
+			low, high := v.New(), v.New()
+			if v.Wide() {
+				VCVTPS2PD(a.AsY(), low)
+				VEXTRACTF64X4(U8(1), a, a.AsY())
+				VCVTPS2PD(a.AsY(), high)
+			} else {
+				VCVTPS2PD(a.AsX(), low)
+				VEXTRACTF128(U8(1), a, a.AsX())
+				VCVTPS2PD(a.AsX(), high)
+			}
+			VADDPD(high, low, low)
+			wide = append(wide, low)
+		}
+		VADDPD(wide[1], wide[0], wide[0])
+		VADDPD(wide[3], wide[2], wide[2])
+		VADDPD(wide[2], wide[0], wide[0])
+		VMOVUPD(wide[0], Mem{Base: out})
+	})
+}
+
+func (v *ISA) reduce(name string, inputs int, doc, result string, start func() Vec, body func(in []Vec, acc Vec), store func(out reg.Register, acc []Vec)) {
 	params := []string{"x", "y"}[:inputs]
 	signature := "func(n int"
 	for _, p := range params {
 		signature += ", " + p
 	}
-	v.function(name, signature+", out *float32)", doc)
+	v.function(name, signature+" *float32, "+result+")", doc)
 	n := Load(Param("n"), GP64())
 	src := make([]reg.Register, inputs)
 	for i, p := range params {
@@ -444,9 +479,7 @@ func (v *ISA) Reduce(name string, inputs int, doc string, start func() Vec, body
 	JNZ(LabelRef("loop"))
 	Label("done")
 	out := Load(Param("out"), GP64())
-	for i, a := range acc {
-		VMOVUPS(a, Mem{Base: out, Disp: i * v.Bytes})
-	}
+	store(out, acc)
 	VZEROUPPER()
 	RET()
 }
