@@ -26,6 +26,15 @@
 // over whole sequences. A recurrence gives the same bits wherever a sequence is cut; a
 // convolution agrees to rounding.
 //
+// # Training
+//
+// Everything here trains. A tape keeps the input only, and the backward pass computes the rest
+// again: memory is a few vectors for each position, whatever the number of states, and the
+// time of Record and Backward together is two to three times that of Mix. Gradients of filters
+// are summed over the batch before they go through what makes the filters. z and t of an
+// implicit filter and δ of its window are parameters with gradients too; most published
+// models keep t and δ as they were, which leaving them out of the gradients does.
+//
 // # Published models differ
 //
 // They agree neither on the order of gates nor on that of filter channels

@@ -31,6 +31,40 @@ func difference(a, b tensor.Seq) float64 {
 	return d / size
 }
 
+// A step against the gradient makes the difference to a target smaller. The window of the
+// filters stays as it is.
+func ExampleHyena_Record() {
+	m, err := hyena.New(hyena.Config{DModel: 8, LMax: 100})
+	if err != nil {
+		panic(err)
+	}
+	m.Init(rand.New(rand.NewPCG(1, 2)))
+	grads := seqmix.NewGrads(m)
+	for _, p := range []*tensor.Tensor{m.Filter().T, m.Filter().Deltas} {
+		delete(grads, p)
+	}
+	x, target := noise(100, 8), tensor.NewSeq(1, 100, 8)
+	y := tensor.NewSeq(1, 100, 8)
+	loss := func() float32 {
+		tensor.Sub(y.Data, y.Data, target.Data)
+		return tensor.SumSquares(y.Data) / 2
+	}
+	tape, err := m.Record(y, x)
+	if err != nil {
+		panic(err)
+	}
+	before := loss() // y is the gradient now
+	tape.Backward(y, y, grads)
+	for p, g := range grads {
+		v := p.Float32s()
+		tensor.Axpy(-1e-3, g.Data(), v)
+		p.SetFloat32s(v)
+	}
+	m.Mix(y, x)
+	fmt.Println("smaller:", loss() < before)
+	// Output: smaller: true
+}
+
 // A stream gives what the whole sequence does, and begins with a prompt of any length.
 func ExampleHyena() {
 	m, err := hyena.New(hyena.Config{DModel: 16, LMax: 1000, EmbDim: 5, W: 10})

@@ -50,6 +50,11 @@
 // CausalMixer and PolynomialMixer are this library's own: the paper says that such matrices
 // exist. Of all of these only Mixer is in public checkpoints.
 //
+// # Training
+//
+// All layers and mixers train, and so does a [Matrix] by itself, if it was made of the tensors
+// that are to be trained. Tapes keep the input only; the backward pass computes the rest again.
+//
 // # Numbers
 //
 // Products are float32, one chain of multiply-adds for each element and factor. What is

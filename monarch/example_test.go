@@ -195,3 +195,25 @@ func ExampleConvolution() {
 	// 1 0.5 0
 	// 4 1 1
 }
+
+// The gradients of the factors come from that of one element of the product.
+func ExampleMatrix_Backward() {
+	w1 := tensor.FromFloat32s([]float32{1, 2, 3, 4, 5, 6, 7, 8}, 2, 2, 2)
+	w2 := tensor.FromFloat32s([]float32{1, 0, 0, 1, 1, 1, 0, 2}, 2, 2, 2)
+	m, err := monarch.New(w1, w2)
+	if err != nil {
+		log.Fatal(err)
+	}
+	x := tensor.MatOf([]float32{1, 0, 2, 0}, 1, 4)
+	dy := tensor.MatOf([]float32{1, 0, 0, 0}, 1, 4)
+	dx := tensor.MatOf(make([]float32, 4), 1, 4)
+	grads := seqmix.Grads{w1: tensor.New(2, 2, 2), w2: tensor.New(2, 2, 2)}
+	m.Backward(dx, dy, x, grads)
+	fmt.Println(dx.Data)
+	fmt.Println(grads.Of(w1))
+	fmt.Println(grads.Of(w2))
+	// Output:
+	// [1 2 0 0]
+	// [1 0 0 0 0 0 0 0]
+	// [1 10 0 0 0 0 0 0]
+}

@@ -2,10 +2,10 @@
 // causal convolution, long convolutions and the networks that make their filters, the
 // feed-forward networks between mixers, and embeddings.
 //
-// All but [Embedding] and [ImplicitFilter] are mixers themselves: they stream, and all
-// but [LongConv] train. So they
-// stand in a [seqmix.Stack] beside the mixers they serve, and mixtest checks them
-// like any other.
+// All but [Embedding] and [ImplicitFilter] are mixers themselves: they stream and they
+// train. So they stand in a [seqmix.Stack] beside the mixers they serve, and mixtest checks
+// them like any other. The taps of a [LongConv] are not parameters: what they are made from
+// is trained by LongConv.Backward and, if that is a network, ImplicitFilter.Backward.
 //
 // A layer that is part of another mixer is mostly called by Apply and Backward.
 // Apply is Mix for layers whose output may have another width than their input;
