@@ -2,6 +2,7 @@ package zoology
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -162,7 +163,7 @@ func (t Trial) testBatches() ([]train.Batch, error) {
 }
 
 // errSolved ends a run that needs no more steps.
-var errSolved = fmt.Errorf("solved")
+var errSolved = errors.New("solved")
 
 // note keeps accuracies, if there are new ones, and returns errSolved if all are above
 // stop.
