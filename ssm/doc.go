@@ -36,6 +36,15 @@
 // transforms; the two agree to rounding. Streams are always recurrences. Their results
 // do not depend on how a sequence is cut, to the bit.
 //
+// # Training
+//
+// All mixers are Trainers. They keep a few vectors for each position; states are computed
+// again on the way back, from one for every 32 or 64 positions, so that memory does not
+// grow with the number of states of a position. [SelectiveScanGrad], [StateSpaceDualGrad]
+// and [TrapezoidalScanGrad] are the gradients of the operations on their own, into the
+// states before and from those behind: a long sequence can be taken back piece by piece.
+// StateBackward does the same for [S4D], [S4] and [Shift].
+//
 // # Numbers
 //
 // States are float32. What is derived from the parameters of a linear time-invariant
