@@ -3,12 +3,12 @@ package zoology
 // WindowCeiling returns the share of the queries of a task whose value is no more than
 // left positions before them: what a mixer that sees so many positions before its own can
 // answer at the most, but for guesses. There is nothing to train: it follows from where
-// the generator puts queries, which are drawn for so many sequences. Query k of slot g is
-// 2·(D-k)+2g-1 positions after its value (k from 0), if the pairs are shown once. The
-// standard error is below √(1/(4·D·sequences)).
+// the generator puts queries, which are drawn for so many sequences. The query for key k,
+// from 0, in slot g is 2·(D-k)+2g-1 positions after the value. The standard error is at
+// most 1/(2·√sequences).
 //
 // The published accuracies of sliding windows in Figure 2 of Based (arXiv:2402.18668) are
-// these ceilings.
+// these ceilings, as far as they can be read off.
 func (t MQAR) WindowCeiling(left, sequences int, src Source) (float64, error) {
 	t = t.WithDefaults()
 	if _, _, err := t.Shape(); err != nil {

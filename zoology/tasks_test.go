@@ -134,6 +134,25 @@ func TestWindowCeiling(t *testing.T) {
 	}
 }
 
+// TestPublishedWindows compares the mean ceilings of Figure 2 of Based with the points of
+// sliding windows in it.
+func TestPublishedWindows(t *testing.T) {
+	tests := BasedFigure2().Test
+	for left, want := range map[int]float64{32: .310, 64: .514, 128: .655, 256: .797} {
+		mean := 0.0
+		for _, task := range tests {
+			c, err := task.WindowCeiling(left, 300, testSource(8))
+			if err != nil {
+				t.Fatal(err)
+			}
+			mean += c / float64(len(tests))
+		}
+		if math.Abs(mean-want) > 0.02 {
+			t.Errorf("a window of %d: %.3f, published %.3f", left, mean, want)
+		}
+	}
+}
+
 func TestCompositionalMQAR(t *testing.T) {
 	task := CompositionalMQAR{VocabSize: 96, SeqLen: 60, Pairs: 9, RandomNonQueries: new(false)}
 	b := generate(t, task, 50)

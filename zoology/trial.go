@@ -204,8 +204,7 @@ func accuracies(g *train.Gradient, tests []train.Batch) ([]float64, error) {
 	return list, nil
 }
 
-// ceilingSequences is how many sequences a ceiling is estimated from: to 0.003, with 4
-// pairs.
+// ceilingSequences is how many sequences a ceiling is estimated from: to 0.005.
 const ceilingSequences = 10_000
 
 func (t Trial) addCeilings(r *Result) error {
