@@ -1,0 +1,318 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// A result is what was measured of one contestant with one model.
+type result struct {
+	Shape, Format string
+	Who           string // "seqmix" or a peer
+	Version       string
+	Bytes         int // of the weights in the file, which decoding a token reads once
+
+	Prefill, Decode samples
+	How             string        // of a peer that has several ways to decode
+	Deviation       float64       // of its logits, see format
+	Peak            int           // bytes of memory at most
+	Cold            time.Duration // from the start of the process to the first logits; the best
+	Failed          string        // why there are no figures
+}
+
+// A bench runs contestants.
+type bench struct {
+	o      options
+	llama  []llamaBuild
+	torch  *torchPeer
+	probe  *prober
+	dir    string // for files
+	say    func(format string, a ...any)
+	limits []limits // all that were probed
+
+	references map[string][]float64
+}
+
+// An entry is a contestant that is to be started.
+type entry struct {
+	name      string
+	file      string
+	weights   string  // the format that it rounds the weights of the file to
+	tolerance float64 // of its logits
+	start     func() (*contestant, error)
+}
+
+// ourTolerance is that of seqmix, which rounds weights but not activations.
+const ourTolerance = 1e-4
+
+// run measures a shape in one format: everybody is started, then they take turns.
+func (b *bench) run(s shape, f format) ([]result, error) {
+	files, err := b.write(s, f)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		for _, path := range files {
+			os.Remove(path)
+		}
+	}()
+	var results []result
+	var running []*contestant
+	var places []int // of the results of those that run
+	for _, e := range b.entries(f, files) {
+		r := result{Shape: s.name, Format: f.name, Who: e.name, Bytes: newMamba(s, f.kind).size()}
+		c, err := b.ready(e, f, &r)
+		if err != nil {
+			if e.name == ours {
+				return nil, err
+			}
+			r.Failed = err.Error()
+			b.say("%s %s: %s: %v", s.name, f.name, e.name, err)
+		} else {
+			running, places = append(running, c), append(places, len(results))
+		}
+		results = append(results, r)
+	}
+	bar := newBar(b.o.rounds*len(running), s.name+" "+f.name)
+	defer bar.Finish()
+	for range b.o.rounds {
+		for i, c := range running {
+			if err := b.round(c, s, &results[places[i]]); err != nil {
+				return nil, errors.Join(err, stopAll(running))
+			}
+			bar.Add(1)
+		}
+	}
+	for i, c := range running {
+		results[places[i]].Peak = c.peakMemory()
+	}
+	return results, stopAll(running)
+}
+
+func stopAll(running []*contestant) error {
+	var all []error
+	for _, c := range running {
+		all = append(all, c.stop())
+	}
+	return errors.Join(all...)
+}
+
+const ours = "seqmix"
+
+// entries returns who takes part.
+func (b *bench) entries(f format, files map[kind]string) []entry {
+	list := []entry{{ours, files[f.kind], f.name, ourTolerance, func() (*contestant, error) { return b.startOurs(files[f.kind], f.name) }}}
+	peer := func(name string, k kind, start func(name, file string, threads int) (*contestant, error)) {
+		list = append(list, entry{name, files[k], "float32", f.tolerance, func() (*contestant, error) { return start(name, files[k], b.o.threads) }})
+	}
+	for _, l := range b.llama {
+		for _, k := range append([]kind{f.kind}, f.others...) {
+			peer(fmt.Sprintf("%s %s", l.name, k), k, l.start)
+		}
+	}
+	if b.torch != nil && (f.kind == f32 || f.kind == bf16) {
+		peer("PyTorch "+f.name, f.kind, b.torch.start)
+	}
+	return list
+}
+
+func (b *bench) startOurs(file, weights string, flags ...string) (*contestant, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	argv := append([]string{self, "-serve", file, "-formats", weights}, flags...)
+	return start(ours, argv, []string{"GOMAXPROCS=" + strconv.Itoa(b.o.threads)})
+}
+
+// write writes the files of a model that the contestants read.
+func (b *bench) write(s shape, f format) (map[kind]string, error) {
+	files := map[kind]string{}
+	kinds := []kind{f.kind}
+	if len(b.llama) > 0 {
+		kinds = append(kinds, f.others...)
+	}
+	for _, k := range kinds {
+		path := filepath.Join(b.dir, fmt.Sprintf("mamba-%s-%s.gguf", s.name, k))
+		if err := writeFile(path, newMamba(s, k)); err != nil {
+			return nil, err
+		}
+		files[k] = path
+	}
+	return files, nil
+}
+
+func writeFile(path string, g *gguf) error {
+	out, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	bar := newBar(g.size(), "writing "+filepath.Base(path))
+	err = g.write(out, func(n int) { bar.Add(n) })
+	bar.Finish()
+	return errors.Join(err, out.Close())
+}
+
+// checkTokens is the length of the text after which logits are compared.
+const checkTokens = 48
+
+// reference returns the logits of a file with its weights rounded to a format, and no
+// rounding after that but of float32.
+func (b *bench) reference(file, weights string) ([]float64, error) {
+	key := file + " " + weights
+	if l, ok := b.references[key]; ok {
+		return l, nil
+	}
+	c, err := b.startOurs(file, weights, "-exact")
+	if err != nil {
+		return nil, err
+	}
+	logits, err := b.logits(c)
+	if err := errors.Join(err, c.stop()); err != nil {
+		return nil, err
+	}
+	if b.references == nil {
+		b.references = map[string][]float64{}
+	}
+	b.references[key] = logits
+	return logits, nil
+}
+
+func (b *bench) logits(c *contestant) ([]float64, error) {
+	if _, err := c.do(fmt.Sprint("prefill ", checkTokens-4)); err != nil {
+		return nil, err
+	}
+	if _, err := c.do("decode 4"); err != nil {
+		return nil, err
+	}
+	r, err := c.do("logits")
+	return r.Logits, err
+}
+
+// ready starts a contestant several times, to see how soon it answers, and checks that it
+// computes the function that it is to compute.
+func (b *bench) ready(e entry, f format, r *result) (*contestant, error) {
+	var c *contestant
+	for i := range coldStarts {
+		if i > 0 {
+			if err := c.stop(); err != nil {
+				return nil, err
+			}
+		}
+		var err error
+		if c, err = e.start(); err != nil {
+			return nil, err
+		}
+		if _, err := c.do("prefill 1"); err != nil {
+			return nil, errors.Join(err, c.stop())
+		}
+		if t := time.Since(c.started); i == 0 || t < r.Cold {
+			r.Cold = t
+		}
+	}
+	r.Version = c.version
+	logits, err := b.logits(c)
+	if err != nil {
+		return nil, errors.Join(err, c.stop())
+	}
+	reference, err := b.reference(e.file, e.weights)
+	if err != nil {
+		return nil, errors.Join(err, c.stop())
+	}
+	r.Deviation = deviation(logits, reference)
+	if !(r.Deviation <= e.tolerance) {
+		return nil, errors.Join(fmt.Errorf("logits differ by %.3g, want at most %g: this is another function", r.Deviation, e.tolerance), c.stop())
+	}
+	return c, nil
+}
+
+// coldStarts is how often a process is started to find out how soon it answers; the file
+// is in memory from the second time on.
+const coldStarts = 2
+
+// deviation returns |a - b| / |b|.
+func deviation(a, b []float64) float64 {
+	if len(a) != len(b) {
+		return math.NaN()
+	}
+	var d, n float64
+	for i := range b {
+		d += (a[i] - b[i]) * (a[i] - b[i])
+		n += b[i] * b[i]
+	}
+	return math.Sqrt(d / n)
+}
+
+// samplesPerRound is how often each thing is measured before the next contestant has its
+// turn.
+const samplesPerRound = 3
+
+// round measures a contestant, each time between two probes, of which the higher counts.
+func (b *bench) round(c *contestant, s shape, r *result) error {
+	before := b.probed()
+	measure := func(command string, n int, add func(seconds float64, l limits)) error {
+		reply, err := c.do(fmt.Sprint(command, " ", n))
+		if err != nil {
+			return err
+		}
+		if reply.Seconds <= 0 {
+			return fmt.Errorf("%s: took %v s", c.name, reply.Seconds)
+		}
+		if reply.How != "" {
+			r.How = reply.How
+		}
+		time.Sleep(5 * time.Millisecond) // until its threads have stopped spinning
+		after := b.probed()
+		add(reply.Seconds, before.max(after))
+		before = after
+		return nil
+	}
+	for range samplesPerRound {
+		err := measure("prefill", b.o.prompt, func(seconds float64, l limits) {
+			rate := float64(b.o.prompt) / seconds
+			r.Prefill = append(r.Prefill, sample{rate, ratio(2e-9*float64(s.products())*rate, l.FMA)})
+		})
+		if err != nil {
+			return err
+		}
+		err = measure("decode", b.o.tokens, func(seconds float64, l limits) {
+			rate := float64(b.o.tokens) / seconds
+			r.Decode = append(r.Decode, sample{rate, ratio(1e-9*float64(r.Bytes)*rate, l.Read)})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) probed() limits {
+	l := b.probe.measure()
+	b.limits = append(b.limits, l)
+	return l
+}
+
+func ratio(a, b float64) float64 {
+	if b == 0 {
+		return 0
+	}
+	return a / b
+}
+
+// versions returns what was measured, without repetitions.
+func versions(results []result) []string {
+	var all []string
+	for _, r := range results {
+		v := r.Who + ": " + r.Version
+		if r.Version != "" && !slices.Contains(all, v) {
+			all = append(all, v)
+		}
+	}
+	return all
+}

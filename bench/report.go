@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/klauspost/cpuid/v2"
+	"github.com/seqmix/seqmix/tensor"
+)
+
+// A report is all that a run found out.
+type report struct {
+	Date     time.Time
+	Machine  string
+	Command  string
+	Load     string // of the machine before the run
+	Threads  int
+	Rounds   int
+	Prompt   int
+	Tokens   int
+	Limits   []limits
+	Missing  []string // peers that are not there, and why
+	Results  []result
+	Kernels  []kernelResult
+	Failures []string // of kernels
+}
+
+// machine describes the machine.
+func machine() string {
+	c := cpuid.CPU
+	return fmt.Sprintf("%s (family %d, model %d), %d logical cores, %d kB of L2 a core, %d MB of L3; kernels: %s",
+		c.BrandName, c.Family, c.Model, c.LogicalCores, c.Cache.L2>>10, c.Cache.L3>>20, tensor.CPU())
+}
+
+// load returns how many processes wanted a core in the last minute, or "" where the
+// system does not tell.
+func load() string {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return ""
+	}
+	first, _, _ := strings.Cut(string(data), " ")
+	return first
+}
+
+// The marks between which a file is written anew.
+const (
+	beginMark = "<!-- What follows is written by go run ./bench. -->\n"
+	endMark   = "<!-- End of what is written by go run ./bench. -->\n"
+)
+
+// update writes the report to a file: in place of what is between the marks, if there is
+// a file that has them. plots are the names of pictures, as the file sees them.
+func (r *report) update(path string, plots []string) error {
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	before, rest, begun := strings.Cut(string(old), beginMark)
+	_, after, ended := strings.Cut(rest, endMark)
+	if len(old) > 0 && !(begun && ended) {
+		return fmt.Errorf("%s has no lines\n%s%sto write between", path, beginMark, endMark)
+	}
+	if len(old) == 0 {
+		before = "# Benchmarks\n\n"
+	}
+	var b bytes.Buffer
+	b.WriteString(before + beginMark)
+	r.write(&b, plots)
+	b.WriteString(endMark + after)
+	return os.WriteFile(path, b.Bytes(), 0o666)
+}
+
+func (r *report) write(w io.Writer, plots []string) {
+	fmt.Fprintf(w, "\n- Machine: %s; %d threads in use.\n- Date: %s.\n- Command: `%s`.\n", r.Machine, r.Threads, r.Date.Format("2006-01-02 15:04"), r.Command)
+	if r.Load != "" {
+		fmt.Fprintf(w, "- Load of the machine before the run: %s. Peers whose threads spin suffer from any.\n", r.Load)
+	}
+	fmt.Fprintf(w, "- Limits probed during the run: %s.\n", limitsText(r.Limits))
+	for _, m := range r.Missing {
+		fmt.Fprintf(w, "- Not measured: %s.\n", m)
+	}
+	for _, v := range versions(r.Results) {
+		fmt.Fprintf(w, "- %s.\n", v)
+	}
+	fmt.Fprintln(w)
+	for _, p := range plots {
+		fmt.Fprintf(w, "![](%s)\n\n", p)
+	}
+	r.models(w)
+	r.kernels(w)
+}
+
+// limitsText returns the range of what was probed.
+func limitsText(all []limits) string {
+	if len(all) == 0 || all[0].FMA == 0 {
+		return "none"
+	}
+	low, high := all[0], all[0]
+	for _, l := range all {
+		low, high = limits{min(low.FMA, l.FMA), min(low.Read, l.Read)}, high.max(l)
+	}
+	return fmt.Sprintf("%.0f to %.0f GFLOP/s of multiply-adds, %.1f to %.1f GB/s read from memory", low.FMA, high.FMA, low.Read, high.Read)
+}
+
+// models writes the table of each model.
+func (r *report) models(w io.Writer) {
+	if len(r.Results) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "## Mamba\n\nRandom weights, one sequence. Prefill reads %d tokens and computes the logits after the last; decode reads %d more, one by\n"+
+		"one. Speeds are tokens a second, the best of all and (the median). The share of the limit is that of the matrix products of a\n"+
+		"prompt in the peak of multiply-adds in float32, and that of the bytes of the weights, once for each token, in the bandwidth of\n"+
+		"memory, both probed before and after each measurement: the median. × is what seqmix does of the peer's best. Cold is the time\n"+
+		"from the start of a process to the logits after its first token, with the file in memory. Peak is the most memory that a\n"+
+		"process had; weights and state included. Deviation is that of the logits from those of the same rounded weights multiplied in\n"+
+		"float32. There were %d rounds, in which everybody has a turn, of %d measurements.\n", r.Prompt, r.Tokens, r.Rounds, samplesPerRound)
+	var shape string
+	var mine result
+	for _, x := range r.Results {
+		if x.Shape != shape {
+			shape = x.Shape
+			fmt.Fprintf(w, "\n### %s\n\n|  |  | MB | prefill | limit | × | decode | limit | × | cold, s | peak, MB | deviation |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n", shape)
+		}
+		if x.Who == ours {
+			mine = x
+		}
+		fmt.Fprintln(w, row(x, mine))
+	}
+}
+
+func row(x, mine result) string {
+	if x.Failed != "" {
+		return fmt.Sprintf("| %s | %s | %.0f | failed: %s |", x.Format, x.Who, float64(x.Bytes)/1e6, strings.ReplaceAll(x.Failed, "\n", " "))
+	}
+	times := func(mine, peer samples) string {
+		if x.Who == ours {
+			return ""
+		}
+		return fmt.Sprintf("%.2f", ratio(mine.best(), peer.best()))
+	}
+	who := x.Who
+	if x.How != "" {
+		who += ", " + x.How
+	}
+	return fmt.Sprintf("| %s | %s | %.0f | %s | %s | %s | %s | %s | %s | %.2f | %.0f | %.1e |", x.Format, who, float64(x.Bytes)/1e6,
+		speeds(x.Prefill), percent(x.Prefill.share()), times(mine.Prefill, x.Prefill),
+		speeds(x.Decode), percent(x.Decode.share()), times(mine.Decode, x.Decode),
+		x.Cold.Seconds(), float64(x.Peak)/1e6, x.Deviation)
+}
+
+func speeds(s samples) string { return fmt.Sprintf("%.4g (%.4g)", s.best(), s.median()) }
+
+// percent returns a share, or nothing if it is not known.
+func percent(share float64) string {
+	if share == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.0f %%", 100*share)
+}
+
+// kernels writes the table of kernels.
+func (r *report) kernels(w io.Writer) {
+	if len(r.Kernels) == 0 && len(r.Failures) == 0 {
+		return
+	}
+	fmt.Fprint(w, "\n## Kernels\n\nThe best of many windows of the benchmarks in the packages, and its share of the limit that the benchmark itself measures in\n"+
+		"turn: multiply-adds in float32, memory, or for a scan its exponentials.\n")
+	set := ""
+	for _, k := range r.Kernels {
+		if k.Set != set {
+			set = k.Set
+			fmt.Fprintf(w, "\n%s:\n\n|  | rate | limit |\n|---|--:|--:|\n", set)
+		}
+		m := k.rate()
+		fmt.Fprintf(w, "| %s | %.4g %s | %s |\n", k.Name, m.Value, m.Unit, percent(k.share()))
+	}
+	for _, f := range r.Failures {
+		fmt.Fprintf(w, "\nFailed: %s\n", f)
+	}
+}
