@@ -15,11 +15,15 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"iter"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -117,7 +121,7 @@ func run(args []string) error {
 	}
 	runtime.GOMAXPROCS(o.threads)
 	r := &report{
-		Date: time.Now(), Machine: machine(), Command: strings.Join(append([]string{"go run ./bench"}, args...), " "),
+		Date: time.Now(), Machine: machine(), Command: command(args),
 		Load: load(), Threads: o.threads, Rounds: o.rounds, Prompt: o.prompt, Tokens: o.tokens,
 	}
 	if err := measureModels(o, r); err != nil {
@@ -129,6 +133,18 @@ func run(args []string) error {
 		}
 	}
 	return o.publish(r)
+}
+
+// command returns the command line, with quotes where a shell needs them.
+func command(args []string) string {
+	line := "go run ./bench"
+	for _, a := range args {
+		if a == "" || strings.ContainsAny(a, " '\"$;&|<>*?()") {
+			a = strconv.Quote(a)
+		}
+		line += " " + a
+	}
+	return line
 }
 
 func say(format string, a ...any) { fmt.Fprintf(os.Stderr, format+"\n", a...) }
@@ -153,6 +169,7 @@ func measureModels(o options, r *report) error {
 		return err
 	}
 	defer os.RemoveAll(work)
+	defer removeWhenInterrupted(work)()
 	b := &bench{o: o, dir: work, say: say, probe: newProber(o.threads, o.probe<<20)}
 	r.Missing = b.findPeers()
 	for _, m := range r.Missing {
@@ -174,6 +191,23 @@ func measureModels(o options, r *report) error {
 	}
 	r.Limits = b.limits
 	return nil
+}
+
+// removeWhenInterrupted removes a directory, which may hold gigabytes, when the user ends
+// the program, until the function is called that it returns.
+func removeWhenInterrupted(dir string) (stop func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		if _, ok := <-c; ok {
+			os.RemoveAll(dir)
+			os.Exit(1)
+		}
+	}()
+	return func() {
+		signal.Stop(c)
+		close(c)
+	}
 }
 
 // findPeers finds the peers that are installed, and returns why others are not.
@@ -257,17 +291,33 @@ func (o *options) draw(r *report) ([]string, error) {
 		return draw(path)
 	}
 	var all []error
-	if len(r.Results) > 0 {
-		all = append(all, add("bench-prefill.png", func(path string) error {
-			return drawModels(path, fmt.Sprintf("Reading %d tokens", r.Prompt), r.Results, func(x result) samples { return x.Prefill })
-		}), add("bench-decode.png", func(path string) error {
-			return drawModels(path, "Reading tokens one by one", r.Results, func(x result) samples { return x.Decode })
+	for shape, results := range byShape(r.Results) {
+		all = append(all, add("bench-"+shape+"-prefill.png", func(path string) error {
+			return drawModels(path, fmt.Sprintf("Mamba %s, reading %d tokens at once", shape, r.Prompt), results, func(x result) samples { return x.Prefill })
+		}), add("bench-"+shape+"-decode.png", func(path string) error {
+			return drawModels(path, fmt.Sprintf("Mamba %s, token by token", shape), results, func(x result) samples { return x.Decode })
 		}))
 	}
 	if slices.ContainsFunc(r.Kernels, func(k kernelResult) bool { return k.share() > 0 }) {
 		all = append(all, add("bench-kernels.png", func(path string) error { return drawKernels(path, r.Kernels) }))
 	}
 	return names, errors.Join(all...)
+}
+
+// byShape yields the results of each shape, which lie together.
+func byShape(results []result) iter.Seq2[string, []result] {
+	return func(yield func(string, []result) bool) {
+		for len(results) > 0 {
+			shape, n := results[0].Shape, 1
+			for n < len(results) && results[n].Shape == shape {
+				n++
+			}
+			if !yield(shape, results[:n]) {
+				return
+			}
+			results = results[n:]
+		}
+	}
 }
 
 // relative returns a path as seen from a directory.

@@ -249,9 +249,12 @@ func deviation(a, b []float64) float64 {
 	return math.Sqrt(d / n)
 }
 
-// samplesPerRound is how often each thing is measured before the next contestant has its
-// turn.
-const samplesPerRound = 3
+// A turn of a contestant is so many measurements of each thing, or fewer, if it takes longer
+// than that.
+const (
+	samplesPerTurn = 3
+	turn           = 5 * time.Second
+)
 
 // round measures a contestant, each time between two probes, of which the higher counts.
 func (b *bench) round(c *contestant, s shape, r *result) error {
@@ -267,13 +270,17 @@ func (b *bench) round(c *contestant, s shape, r *result) error {
 		if reply.How != "" {
 			r.How = reply.How
 		}
-		time.Sleep(5 * time.Millisecond) // until its threads have stopped spinning
+		time.Sleep(20 * time.Millisecond) // until its threads have stopped spinning
 		after := b.probed()
 		add(reply.Seconds, before.max(after))
 		before = after
 		return nil
 	}
-	for range samplesPerRound {
+	begin := time.Now()
+	for i := range samplesPerTurn {
+		if i > 0 && time.Since(begin) > turn {
+			break
+		}
 		err := measure("prefill", b.o.prompt, func(seconds float64, l limits) {
 			rate := float64(b.o.prompt) / seconds
 			r.Prefill = append(r.Prefill, sample{rate, ratio(2e-9*float64(s.products())*rate, l.FMA)})

@@ -25,13 +25,13 @@ func family(who string) string {
 	return who
 }
 
-// drawModels draws speeds in one way to use a model as bars: a group for each model and
-// format, and a bar for each family, the best of it.
+// drawModels draws speeds in one way to use a model as bars: a group for each format, and a
+// bar for each family, the best of it.
 func drawModels(path, title string, results []result, of func(result) samples) error {
 	var groups, families []string
-	best := map[[2]string]float64{}
+	best, highest := map[[2]string]float64{}, 0.0
 	for _, r := range results {
-		group, f := r.Shape+"\n"+r.Format, family(r.Who)
+		group, f := r.Format, family(r.Who)
 		if !slices.Contains(groups, group) {
 			groups = append(groups, group)
 		}
@@ -39,13 +39,14 @@ func drawModels(path, title string, results []result, of func(result) samples) e
 			families = append(families, f)
 		}
 		best[[2]string{group, f}] = max(best[[2]string{group, f}], of(r).best())
+		highest = max(highest, of(r).best())
 	}
 	p := plot.New()
 	p.Title.Text = title
 	p.Y.Label.Text = "tokens/s"
-	p.Y.Min = 0
+	p.Y.Min, p.Y.Max = 0, 1.3*highest // the rest is for the legend
 	p.Legend.Top = true
-	width := vg.Points(54) / vg.Length(len(families))
+	width := vg.Points(64) / vg.Length(len(families))
 	for i, f := range families {
 		var heights plotter.Values
 		for _, g := range groups {
@@ -63,7 +64,8 @@ func drawModels(path, title string, results []result, of func(result) samples) e
 	}
 	p.Add(plotter.NewGrid())
 	p.NominalX(groups...)
-	return p.Save(vg.Points(120+72*float64(len(groups))), 4*vg.Inch, path)
+	p.X.Min, p.X.Max = -0.6, float64(len(groups))-0.4
+	return p.Save(vg.Points(100+100*float64(len(groups))), 4*vg.Inch, path)
 }
 
 // drawKernels draws the shares of limits as bars that lie one below the other.

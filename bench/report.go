@@ -120,7 +120,7 @@ func (r *report) models(w io.Writer) {
 		"memory, both probed before and after each measurement: the median. × is what seqmix does of the peer's best. Cold is the time\n"+
 		"from the start of a process to the logits after its first token, with the file in memory. Peak is the most memory that a\n"+
 		"process had; weights and state included. Deviation is that of the logits from those of the same rounded weights multiplied in\n"+
-		"float32. There were %d rounds, in which everybody has a turn, of %d measurements.\n", r.Prompt, r.Tokens, r.Rounds, samplesPerRound)
+		"float32. There were %d rounds, in which everybody has a turn, of up to %d measurements.\n", r.Prompt, r.Tokens, r.Rounds, samplesPerTurn)
 	var shape string
 	var mine result
 	for _, x := range r.Results {

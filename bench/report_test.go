@@ -140,7 +140,7 @@ func TestPlots(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Join(names, " ") != "plots/bench-prefill.png plots/bench-decode.png plots/bench-kernels.png" {
+	if strings.Join(names, " ") != "plots/bench-130m-prefill.png plots/bench-130m-decode.png plots/bench-kernels.png" {
 		t.Errorf("%q", names)
 	}
 	for _, n := range names {
@@ -152,6 +152,12 @@ func TestPlots(t *testing.T) {
 			t.Errorf("%s: %v", n, err)
 		}
 		f.Close()
+	}
+}
+
+func TestCommand(t *testing.T) {
+	if got := command([]string{"-peers", "", "-dir", "a b", "-rounds", "2"}); got != `go run ./bench -peers "" -dir "a b" -rounds 2` {
+		t.Error(got)
 	}
 }
 
