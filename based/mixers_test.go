@@ -10,6 +10,7 @@ import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/based"
 	"github.com/seqmix/seqmix/internal/cpu/cputest"
+	"github.com/seqmix/seqmix/internal/short"
 	"github.com/seqmix/seqmix/mixtest"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -173,7 +174,7 @@ func mixers(t testing.TB) map[string]seqmix.Streamer {
 func TestContract(t *testing.T) {
 	for name, m := range mixers(t) {
 		t.Run(name, func(t *testing.T) {
-			for _, o := range []mixtest.Options{{}, {Batch: 2, Len: 1}, {Batch: 3, Len: 70}, {Batch: 1, Len: 200}} {
+			for _, o := range short.First([]mixtest.Options{{}, {Batch: 2, Len: 1}, {Batch: 3, Len: 70}, {Batch: 1, Len: 200}}) {
 				// Long sequences are for what is divided into chunks.
 				if _, ok := m.(*based.GatedConv); ok && o.Len >= 70 || o.Len == 200 && testing.Short() {
 					continue

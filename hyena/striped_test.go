@@ -9,6 +9,7 @@ import (
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/cpu/cputest"
+	"github.com/seqmix/seqmix/internal/short"
 	"github.com/seqmix/seqmix/mixtest"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -230,7 +231,7 @@ func TestStripedContract(t *testing.T) {
 			if cfg.Kind == ModalFilter || cfg.Kind == LongFilter {
 				test = sameBits
 			}
-			for _, o := range []mixtest.Options{{}, {Batch: 3, Len: 140}} {
+			for _, o := range short.First([]mixtest.Options{{}, {Batch: 3, Len: 140}}) {
 				if err := test(m, o); err != nil {
 					t.Error(err)
 				}

@@ -97,13 +97,17 @@ func TestFaults(t *testing.T) {
 			if raceEnabled && (strings.Contains(f.fault, "share") || strings.Contains(f.fault, "changes") || f.fault == "allocates") {
 				t.Skip("for the race detector, this is a race, or not to be counted")
 			}
-			err := Test(newMixer(5, f.fault), Options{})
-			if err == nil {
-				t.Fatal("not found")
+			// What goroutines do to one another shows sooner or later, not every time.
+			var err error
+			for range 20 {
+				if err = Test(newMixer(5, f.fault), Options{}); err != nil && strings.Contains(err.Error(), ": "+f.check+": ") {
+					return
+				}
+				if !strings.Contains(f.fault, "share") {
+					break
+				}
 			}
-			if !strings.Contains(err.Error(), ": "+f.check+": ") {
-				t.Errorf("not found by the check of %s, but: %v", f.check, err)
-			}
+			t.Errorf("not found by the check of %s: %v", f.check, err)
 		})
 	}
 }

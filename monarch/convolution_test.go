@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/seqmix/seqmix/internal/short"
 	"github.com/seqmix/seqmix/mixtest"
 	"github.com/seqmix/seqmix/monarch"
 	"github.com/seqmix/seqmix/nn"
@@ -394,7 +395,7 @@ func TestPolynomialMixer(t *testing.T) {
 }
 
 func TestPolynomialMixerGradient(t *testing.T) {
-	for _, o := range []mixtest.Options{{Len: 6}, {Batch: 1, Len: 1}, {Batch: 3, Len: 8}} {
+	for _, o := range short.First([]mixtest.Options{{Len: 6}, {Batch: 1, Len: 1}, {Batch: 3, Len: 8}}) {
 		m := newPolynomialMixer(t, monarch.PolynomialConfig{Dim: 3, LMax: 8})
 		if err := mixtest.TestTrainer(m, o); err != nil {
 			t.Errorf("%d positions: %v", o.Len, err)
@@ -448,7 +449,7 @@ func TestConvolutionGradient(t *testing.T) {
 func TestPolynomialMixerContract(t *testing.T) {
 	for _, cfg := range []monarch.PolynomialConfig{{Dim: 5, LMax: 20}, {Dim: 40, LMax: 64}} {
 		m := newPolynomialMixer(t, cfg)
-		for _, o := range []mixtest.Options{{}, {Batch: 1, Len: 1}, {Batch: 3, Len: cfg.LMax}} {
+		for _, o := range short.First([]mixtest.Options{{}, {Batch: 1, Len: 1}, {Batch: 3, Len: cfg.LMax}}) {
 			if err := mixtest.TestMixer(m, o); err != nil {
 				t.Errorf("%+v, %d positions: %v", cfg, o.Len, err)
 			}
