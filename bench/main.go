@@ -49,6 +49,7 @@ type options struct {
 	npm, llama     string
 	python         string
 	kernels        bool
+	convolutions   bool
 	benchtime      string
 	out, plots     string
 	raw            string
@@ -62,7 +63,7 @@ func parse(args []string) (options, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	shapeList := f.String("shapes", "130m", "models: some of tiny, 130m, 370m, 1.4b; empty for none")
 	formatList := f.String("formats", "float32,bfloat16,int8,int4", "formats of weights")
-	peerList := f.String("peers", "llama,torch", "peers to measure where they are installed; empty for none")
+	peerList := f.String("peers", "llama,torch,fftw", "peers to measure where they are installed; empty for none")
 	f.IntVar(&o.threads, "threads", threadsOf(), "threads of everybody")
 	f.IntVar(&o.rounds, "rounds", 3, "rounds, in each of which everybody has a turn")
 	f.IntVar(&o.prompt, "prompt", 512, "tokens to read at once")
@@ -72,12 +73,13 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.llama, "llama", os.Getenv("SEQMIX_BENCH_LLAMA"), "further builds of the same version of llama.cpp, as name=directory,…; or $SEQMIX_BENCH_LLAMA")
 	f.StringVar(&o.python, "python", cmp.Or(os.Getenv("SEQMIX_BENCH_PYTHON"), "python3"), "Python to look for PyTorch in; or $SEQMIX_BENCH_PYTHON")
 	f.BoolVar(&o.kernels, "kernels", true, "run the benchmarks of kernels too")
+	f.BoolVar(&o.convolutions, "convolutions", true, "measure long convolutions too")
 	f.StringVar(&o.benchtime, "benchtime", "300ms", "how long each of them runs")
 	f.StringVar(&o.out, "out", filepath.Join("docs", "benchmarks.md"), "file for the tables; - for standard output")
 	f.StringVar(&o.plots, "plots", "docs", "directory for the plots; empty for none")
 	f.StringVar(&o.raw, "json", "", "file for all measurements")
 	f.StringVar(&o.dir, "dir", "", "directory for models, of up to 6 GB at a time, which are removed afterwards (default: a new one in the system's)")
-	f.StringVar(&o.serve, "serve", "", "load this file, in the one format of -formats, and answer commands: what bench itself runs")
+	f.StringVar(&o.serve, "serve", "", "load this file, in the one format of -formats, and answer commands: what bench itself runs; conv for convolutions")
 	f.BoolVar(&o.exact, "exact", false, "with -serve, multiply the weights in float32, whatever they were rounded to")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -93,8 +95,8 @@ func parse(args []string) (options, error) {
 
 func (o *options) check(rest []string) error {
 	for _, p := range o.peers {
-		if p != "llama" && p != "torch" {
-			return fmt.Errorf("-peers: no peer %q, want llama and torch", p)
+		if !slices.Contains([]string{"llama", "torch", "fftw"}, p) {
+			return fmt.Errorf("-peers: no peer %q, want some of llama, torch, fftw", p)
 		}
 	}
 	switch {
@@ -124,7 +126,7 @@ func run(args []string) error {
 		Date: time.Now(), Machine: machine(), Command: command(args),
 		Load: load(), Threads: o.threads, Rounds: o.rounds, Prompt: o.prompt, Tokens: o.tokens,
 	}
-	if err := measureModels(o, r); err != nil {
+	if err := measureAgainstPeers(o, r); err != nil {
 		return err
 	}
 	if o.kernels {
@@ -159,9 +161,9 @@ func newBar(n int, title string) *progressbar.ProgressBar {
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())
 }
 
-// measureModels measures all models in all formats.
-func measureModels(o options, r *report) error {
-	if len(o.shapes) == 0 {
+// measureAgainstPeers measures all models in all formats, and convolutions.
+func measureAgainstPeers(o options, r *report) error {
+	if len(o.shapes) == 0 && !o.convolutions {
 		return nil
 	}
 	work, err := os.MkdirTemp(o.dir, "seqmix-bench")
@@ -189,6 +191,11 @@ func measureModels(o options, r *report) error {
 			r.Results = append(r.Results, results...)
 		}
 	}
+	if o.convolutions {
+		if r.Convolutions, err = b.convolutions(); err != nil {
+			return fmt.Errorf("convolutions: %w", err)
+		}
+	}
 	r.Limits = b.limits
 	return nil
 }
@@ -214,15 +221,20 @@ func removeWhenInterrupted(dir string) (stop func()) {
 func (b *bench) findPeers() []string {
 	var missing []string
 	var err error
-	if slices.Contains(b.o.peers, "llama") {
+	if slices.Contains(b.o.peers, "llama") && len(b.o.shapes) > 0 {
 		if b.llama, err = findLlama(b.o.npm, b.o.llama, b.dir); err != nil {
 			b.llama = nil
 			missing = append(missing, "llama.cpp ("+err.Error()+")")
 		}
 	}
-	if slices.Contains(b.o.peers, "torch") {
+	if slices.Contains(b.o.peers, "torch") && len(b.o.shapes) > 0 {
 		if b.torch, err = findTorch(b.o.python, b.dir); err != nil {
 			missing = append(missing, "PyTorch ("+err.Error()+")")
+		}
+	}
+	if slices.Contains(b.o.peers, "fftw") && b.o.convolutions {
+		if b.fftw, err = findFFTW(b.dir); err != nil {
+			missing = append(missing, "FFTW ("+err.Error()+")")
 		}
 	}
 	return missing

@@ -31,6 +31,7 @@ type bench struct {
 	o      options
 	llama  []llamaBuild
 	torch  *torchPeer
+	fftw   *fftwPeer
 	probe  *prober
 	dir    string // for files
 	say    func(format string, a ...any)

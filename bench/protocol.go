@@ -7,6 +7,8 @@ package main
 //	decode N    read N more tokens one by one, and compute the logits after each
 //	logits      the logits after the last token
 //
+// or, for convolutions, those that peers/fftw.c lists.
+//
 // Before the first command it sends a reply too, when the model is loaded. Token i since
 // the last prefill is i·7919 modulo the vocabulary, so that all read the same text.
 

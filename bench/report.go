@@ -16,18 +16,21 @@ import (
 
 // A report is all that a run found out.
 type report struct {
-	Date     time.Time
-	Machine  string
-	Command  string
-	Load     string // of the machine before the run
-	Threads  int
-	Rounds   int
-	Prompt   int
-	Tokens   int
-	Limits   []limits
-	Missing  []string // peers that are not there, and why
-	Results  []result
-	Kernels  []kernelResult
+	Date    time.Time
+	Machine string
+	Command string
+	Load    string // of the machine before the run
+	Threads int
+	Rounds  int
+	Prompt  int
+	Tokens  int
+	Limits  []limits
+	Missing []string // peers that are not there, and why
+	Results []result
+	Kernels []kernelResult
+
+	Convolutions []convResult
+
 	Failures []string // of kernels
 }
 
@@ -94,6 +97,7 @@ func (r *report) write(w io.Writer, plots []string) {
 		fmt.Fprintf(w, "![](%s)\n\n", p)
 	}
 	r.models(w)
+	r.convolutions(w)
 	r.kernels(w)
 }
 
@@ -163,6 +167,28 @@ func percent(share float64) string {
 		return ""
 	}
 	return fmt.Sprintf("%.0f %%", 100*share)
+}
+
+// convolutions writes the table of long convolutions.
+func (r *report) convolutions(w io.Writer) {
+	if len(r.Convolutions) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n## Long convolutions\n\nCausal, %d channels, with filters as long as the sequence, of which the spectra are kept: milliseconds, the best and (the\n"+
+		"median) of %d rounds, each the best of five. The share of the limit is that of the textbook count of operations, 10·n·log₂n + 6n for\n"+
+		"each channel, in the peak of multiply-adds, which a transform, mostly additions, cannot reach.\n\n"+
+		"| length |  | ms | limit | × | deviation |\n|--:|---|--:|--:|--:|--:|\n", convChannels, r.Rounds)
+	var mine samples
+	for _, c := range r.Convolutions {
+		times := ""
+		if c.Who == ours {
+			mine = c.Times
+		} else {
+			times = fmt.Sprintf("%.2f", ratio(mine.best(), c.Times.best()))
+		}
+		fmt.Fprintf(w, "| %d | %s (%s) | %.3g (%.3g) | %s | %s | %.1e |\n", c.Length, c.Who, c.Version, ratio(1e3, c.Times.best()), ratio(1e3, c.Times.median()),
+			percent(c.Times.share()), times, c.Deviation)
+	}
 }
 
 // kernels writes the table of kernels.

@@ -75,6 +75,10 @@ func testReport() *report {
 			{Set: "Products", Name: "Gemm 1x2x3", Metrics: []metric{{100, "ns/op"}, {464, "GFLOP/s"}, {95, "%limit"}}},
 			{Set: "Other", Name: "Exp", Metrics: []metric{{100, "ns/op"}, {13, "elem/ns"}}},
 		},
+		Convolutions: []convResult{
+			{Length: 1024, Who: ours, Version: "avx512", Times: samples{{1000, 0.4}, {500, 0.3}}},
+			{Length: 1024, Who: "FFTW", Version: "3", Times: samples{{400, 0.2}}, Deviation: 1e-7},
+		},
 		Failures: []string{"go test: no"},
 	}
 }
@@ -88,6 +92,7 @@ func TestReport(t *testing.T) {
 		"| float32 | seqmix | 517 | 1000 (900) | 40 % |  | 90 (90) | 95 % |  | 0.30 | 600 | 0.0e+00 |\n",
 		"| float32 | peer F32, torch.mv | 517 | 250 (250) | 10 % | 4.00 | 60 (60) | 75 % | 1.50 |",
 		"| float32 | broken | 0 | failed: does not load |",
+		"| 1024 | seqmix (avx512) | 1 (1.33) | 35 % |  | 0.0e+00 |\n", "| 1024 | FFTW (3) | 2.5 (2.5) | 20 % | 2.50 | 1.0e-07 |\n",
 		"| Gemm 1x2x3 | 464 GFLOP/s | 95 % |\n", "| Exp | 13 elem/ns |  |\n", "Failed: go test: no\n",
 	} {
 		if !strings.Contains(b.String(), want) {
@@ -174,7 +179,7 @@ func TestRun(t *testing.T) {
 	dir := t.TempDir()
 	out, raw := filepath.Join(dir, "docs", "b.md"), filepath.Join(dir, "raw.json")
 	err := run([]string{"-shapes", "tiny", "-peers", "", "-threads", "1", "-rounds", "2", "-prompt", "16", "-tokens", "4", "-probe", "1",
-		"-kernels=false", "-out", out, "-plots", filepath.Join(dir, "docs"), "-json", raw, "-dir", dir})
+		"-kernels=false", "-convolutions=false", "-out", out, "-plots", filepath.Join(dir, "docs"), "-json", raw, "-dir", dir})
 	if err != nil {
 		t.Fatal(err)
 	}

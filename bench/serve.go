@@ -21,6 +21,9 @@ type server struct {
 // serve loads a model and answers the commands of in. With exact, weights that were rounded
 // to their format are multiplied as float32s.
 func serve(path string, weights tensor.DType, exact bool, in io.Reader, out io.Writer) error {
+	if path == "conv" {
+		return answer(new(convolver).do, in, out)
+	}
 	m, err := checkpoint.LoadModel(path, checkpoint.ModelOptions{Weights: &weights})
 	if err != nil {
 		return err
@@ -32,14 +35,18 @@ func serve(path string, weights tensor.DType, exact bool, in io.Reader, out io.W
 	if err != nil {
 		return err
 	}
-	s := &server{session: session}
+	return answer((&server{session: session}).do, in, out)
+}
+
+// answer answers each command with what do makes of it.
+func answer(do func(line string) (reply, error), in io.Reader, out io.Writer) error {
 	answers := json.NewEncoder(out)
 	if err := answers.Encode(reply{Version: tensor.CPU()}); err != nil {
 		return err
 	}
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
-		r, err := s.do(lines.Text())
+		r, err := do(lines.Text())
 		if err != nil {
 			r.Error = err.Error()
 		}

@@ -33,6 +33,12 @@ func findTorch(python, work string) (*torchPeer, error) {
 	return t, os.WriteFile(t.script, torchScript, 0o666)
 }
 
+// firstLine returns the first line of what a program printed.
+func firstLine(out []byte) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	return line
+}
+
 // tuning makes PyTorch two to three times as fast as it is out of the box: memory is kept,
 // in large pages, in place of being mapped anew for each tensor, and OpenBLAS uses AVX-512
 // where it would not on processors of AMD.
