@@ -8,6 +8,8 @@ import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/memo"
+	"github.com/seqmix/seqmix/internal/paramlist"
+	"github.com/seqmix/seqmix/internal/rowmat"
 	"github.com/seqmix/seqmix/internal/state"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
@@ -121,18 +123,18 @@ func (m *BaseConv) Dim() int { return m.cfg.DModel }
 
 // Params yields the parameters.
 func (m *BaseConv) Params() iter.Seq2[string, *tensor.Tensor] {
-	params := []named{{"projection.weight", m.projection.Weight}, {"projection.bias", m.projection.Bias}}
+	params := []paramlist.Named{paramlist.Of("projection.weight", m.projection.Weight), paramlist.Of("projection.bias", m.projection.Bias)}
 	switch {
 	case m.short != nil:
-		params = append(params, named{"conv.conv.weight", m.short.Weight}, named{"conv.conv.bias", m.short.Bias})
+		params = append(params, paramlist.Of("conv.conv.weight", m.short.Weight), paramlist.Of("conv.conv.bias", m.short.Bias))
 	case m.implicit != nil:
 		for name, p := range m.implicit.Params() {
-			params = append(params, named{"conv." + name, p})
+			params = append(params, paramlist.Of("conv."+name, p))
 		}
 	default:
-		params = append(params, named{"conv.filter", m.filter})
+		params = append(params, paramlist.Of("conv.filter", m.filter))
 	}
-	return yieldParams(params...)
+	return paramlist.Yield(params...)
 }
 
 // convolution returns the convolution as a mixer, without the activation of a long one.
@@ -184,7 +186,7 @@ func (m *BaseConv) Mix(dst, src tensor.Seq) {
 // gate finishes dst, with the convolution of src in y.
 func (m *BaseConv) gate(dst, src, y tensor.Seq, s *tensor.Scratch) {
 	p := s.TakeSeq(src.Batch, src.Len, src.Dim)
-	m.projection.ApplyMat(p.Mat(), gatherRows(src, s))
+	m.projection.ApplyMat(p.Mat(), rowmat.Gather(src, s))
 	if m.cfg.Activate && m.short == nil {
 		kernel.SiLU(y.Data, y.Data)
 	}

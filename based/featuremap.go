@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -176,5 +177,5 @@ func (p Polynomial) Map(dst, x []float32, _ int) {
 
 // Params yields the two matrices.
 func (p Polynomial) Params() iter.Seq2[string, *tensor.Tensor] {
-	return yieldParams(named{"proj_1.weight", p.Proj1}, named{"proj_2.weight", p.Proj2})
+	return paramlist.Yield(paramlist.Of("proj_1.weight", p.Proj1), paramlist.Of("proj_2.weight", p.Proj2))
 }

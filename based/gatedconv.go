@@ -9,6 +9,8 @@ import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/paramlist"
+	"github.com/seqmix/seqmix/internal/rowmat"
 	"github.com/seqmix/seqmix/internal/state"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
@@ -106,10 +108,10 @@ func (m *GatedConv) Dim() int { return m.cfg.DModel }
 
 // Params yields the parameters in the order of checkpoints.
 func (m *GatedConv) Params() iter.Seq2[string, *tensor.Tensor] {
-	return yieldParams(
-		named{"in_proj.weight", m.in.Weight}, named{"in_proj.bias", m.in.Bias},
-		named{"conv.conv.weight", m.conv.Weight}, named{"conv.conv.bias", m.conv.Bias},
-		named{"out_proj.weight", m.out.Weight}, named{"out_proj.bias", m.out.Bias},
+	return paramlist.Yield(
+		paramlist.Of("in_proj.weight", m.in.Weight), paramlist.Of("in_proj.bias", m.in.Bias),
+		paramlist.Of("conv.conv.weight", m.conv.Weight), paramlist.Of("conv.conv.bias", m.conv.Bias),
+		paramlist.Of("out_proj.weight", m.out.Weight), paramlist.Of("out_proj.bias", m.out.Bias),
 	)
 }
 
@@ -228,14 +230,14 @@ func (s *GatedConvStream) mixBlock(dst, src tensor.Seq, first int) {
 	s.scratch.Reset()
 	take := func(cols int) tensor.Mat { return tensor.MatOf(s.scratch.Take(rows*cols), rows, cols) }
 	s.xz, s.first, s.length = take(2*e), first, src.Len
-	m.in.ApplyMat(s.xz, gatherRows(src, &s.scratch))
+	m.in.ApplyMat(s.xz, rowmat.Gather(src, &s.scratch))
 	par.Do(src.Batch*s.strips(), convGrain/(src.Len*stripWidth)+1, (*gatedStrips)(s))
-	out := rowsOf(dst)
+	out := rowmat.Of(dst)
 	if out.Data == nil {
 		out = take(dst.Dim)
 	}
 	m.out.ApplyMat(out, s.xz.Slice(0, e))
-	scatterRows(dst, out)
+	rowmat.Scatter(dst, out)
 }
 
 func (s *GatedConvStream) strips() int { return (s.mixer.channels() + stripWidth - 1) / stripWidth }
@@ -255,7 +257,7 @@ func (g *gatedStrips) Run(lo, hi int) {
 func (s *GatedConvStream) strip(sequence, from, to int) {
 	m, e, taps := s.mixer, s.mixer.channels(), s.mixer.cfg.Kernel
 	var bias []float32
-	if b := data(m.conv.Bias); b != nil {
+	if b := paramlist.Data(m.conv.Bias); b != nil {
 		bias = b[from:to]
 	}
 	owner, index := s, s.first+sequence

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -43,9 +44,9 @@ func (f *ImplicitFilter) Init(r *rand.Rand) { f.mlp.Init(r) }
 
 // Params yields the parameters.
 func (f *ImplicitFilter) Params() iter.Seq2[string, *tensor.Tensor] {
-	return yieldParams(
-		named{"mlp.0.weight", f.mlp.Up.Weight}, named{"mlp.0.bias", f.mlp.Up.Bias},
-		named{"mlp.2.weight", f.mlp.Down.Weight}, named{"mlp.2.bias", f.mlp.Down.Bias},
+	return paramlist.Yield(
+		paramlist.Of("mlp.0.weight", f.mlp.Up.Weight), paramlist.Of("mlp.0.bias", f.mlp.Up.Bias),
+		paramlist.Of("mlp.2.weight", f.mlp.Down.Weight), paramlist.Of("mlp.2.bias", f.mlp.Down.Bias),
 	)
 }
 

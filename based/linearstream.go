@@ -4,6 +4,7 @@ import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/rowmat"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -85,7 +86,7 @@ func (s *LinearAttentionStream) mixBlock(dst, src tensor.Seq, first int, at curs
 	s.scratch.Reset()
 	take := func(dim int) tensor.Seq { return s.state.take(src.Batch, src.Len, dim, &s.scratch) }
 	q, k, v := take(m.cfg.Heads*m.cfg.FeatureDim), take(m.cfg.Heads*m.cfg.FeatureDim), take(m.cfg.Heads*m.cfg.HeadDim)
-	rows := gatherRows(src, &s.scratch)
+	rows := rowmat.Gather(src, &s.scratch)
 	m.q.ApplyMat(q.Mat(), rows)
 	m.k.ApplyMat(k.Mat(), rows)
 	m.v.ApplyMat(v.Mat(), rows)
@@ -99,12 +100,12 @@ func (s *LinearAttentionStream) mixBlock(dst, src tensor.Seq, first int, at curs
 	} else {
 		s.state.attend(v, q, k, v, first, at)
 	}
-	out := rowsOf(dst)
+	out := rowmat.Of(dst)
 	if out.Data == nil {
 		out = take(dst.Dim).Mat()
 	}
 	m.proj.ApplyMat(out, v.Mat())
-	scatterRows(dst, out)
+	rowmat.Scatter(dst, out)
 }
 
 // attendEach is State.attend for the states of a group, v being the result.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/memo"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -172,18 +173,18 @@ func (c *Cascade) Dim() int { return c.cfg.Dim }
 
 // Params yields the parameters: see [Cascade].
 func (c *Cascade) Params() iter.Seq2[string, *tensor.Tensor] {
-	list := []named{{"short_filter_weight", c.short.Weight}, {"short_filter_bias", c.short.Bias}}
+	list := []paramlist.Named{paramlist.Of("short_filter_weight", c.short.Weight), paramlist.Of("short_filter_bias", c.short.Bias)}
 	if c.modal != nil {
-		list = append(list, named{"D", c.modal.d})
+		list = append(list, paramlist.Of("D", c.modal.d))
 		for name, p := range c.modal.Params() {
 			if p != c.modal.d {
-				list = append(list, named{name, p})
+				list = append(list, paramlist.Of(name, p))
 			}
 		}
 	} else {
-		list = append(list, named{"h", c.h}, named{"D", c.d})
+		list = append(list, paramlist.Of("h", c.h), paramlist.Of("D", c.d))
 	}
-	return yieldParams(list...)
+	return paramlist.Yield(list...)
 }
 
 // Init draws the parameters: the short filter as PyTorch's Conv1d begins, a modal one by

@@ -11,6 +11,7 @@ import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/memo"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -89,27 +90,10 @@ func (m *Hyena) Params() iter.Seq2[string, *tensor.Tensor] {
 	return prefixed(
 		prefixedParams{"in_proj.", m.in.Params()},
 		prefixedParams{"short_filter.", m.short.Params()},
-		prefixedParams{"filter_fn.", yieldParams(named{"bias", m.d})},
+		prefixedParams{"filter_fn.", paramlist.Yield(paramlist.Of("bias", m.d))},
 		prefixedParams{"filter_fn.", m.filter.Params()},
 		prefixedParams{"out_proj.", m.out.Params()},
 	)
-}
-
-// named is a parameter with its name.
-type named struct {
-	name  string
-	param *tensor.Tensor
-}
-
-// yieldParams yields the parameters that are not nil.
-func yieldParams(params ...named) iter.Seq2[string, *tensor.Tensor] {
-	return func(yield func(string, *tensor.Tensor) bool) {
-		for _, p := range params {
-			if p.param != nil && !yield(p.name, p.param) {
-				return
-			}
-		}
-	}
 }
 
 // A bank holds the long convolutions of a mixer, for as many taps as were needed so far.

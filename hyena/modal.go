@@ -12,6 +12,7 @@ import (
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/memo"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/internal/state"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
@@ -129,13 +130,13 @@ func (m *Modal) Dim() int { return m.cfg.Dim }
 func (m *Modal) Params() iter.Seq2[string, *tensor.Tensor] {
 	switch m.cfg.Form {
 	case ComplexPoles:
-		return yieldParams(named{"poles", m.poles}, named{"residues", m.residues}, named{"D", m.d})
+		return paramlist.Yield(paramlist.Of("poles", m.poles), paramlist.Of("residues", m.residues), paramlist.Of("D", m.d))
 	case PoleDistances:
-		return yieldParams(named{"distances", m.poles}, named{"residues", m.residues}, named{"D", m.d})
+		return paramlist.Yield(paramlist.Of("distances", m.poles), paramlist.Of("residues", m.residues), paramlist.Of("D", m.d))
 	case LogPoles:
-		return yieldParams(named{"log_poles", m.poles}, named{"residues", m.residues}, named{"D", m.d})
+		return paramlist.Yield(paramlist.Of("log_poles", m.poles), paramlist.Of("residues", m.residues), paramlist.Of("D", m.d))
 	}
-	return yieldParams(named{"p", m.poles}, named{"gamma", m.gamma}, named{"R", m.residues}, named{"D", m.d})
+	return paramlist.Yield(paramlist.Of("p", m.poles), paramlist.Of("gamma", m.gamma), paramlist.Of("R", m.residues), paramlist.Of("D", m.d))
 }
 
 // Init draws the parameters. Real poles are made as in savanna: with time constants

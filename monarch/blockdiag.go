@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -63,7 +64,7 @@ func (l *BlockDiag) Mix(dst, src tensor.Seq) { l.mix("monarch.BlockDiag.Mix", ds
 
 // Params yields the weight and the bias.
 func (l *BlockDiag) Params() iter.Seq2[string, *tensor.Tensor] {
-	return yieldParams(named{"weight", l.weight}, named{"bias", l.bias})
+	return paramlist.Yield(paramlist.Of("weight", l.weight), paramlist.Of("bias", l.bias))
 }
 
 // NewStream returns a stream, which carries no state. It is an error if the output is

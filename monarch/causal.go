@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"sync"
 
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -82,7 +83,7 @@ func (m *CausalMixer) Init(r *rand.Rand) {
 
 // Params yields A, W1 and W2.
 func (m *CausalMixer) Params() iter.Seq2[string, *tensor.Tensor] {
-	return yieldParams(named{"A", m.a}, named{"W1", m.w1}, named{"W2", m.w2})
+	return paramlist.Yield(paramlist.Of("A", m.a), paramlist.Of("W1", m.w1), paramlist.Of("W2", m.w2))
 }
 
 // Dense returns the matrix that mixes the positions, of shape (LMax, LMax).

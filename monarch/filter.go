@@ -11,6 +11,7 @@ import (
 
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/memo"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -52,22 +53,22 @@ func (f *filter) init(r *rand.Rand) {
 }
 
 // params returns the parameters, D first and those that both networks share only once.
-func (f *filter) params() []named {
-	list := []named{{"bias", f.d}}
+func (f *filter) params() []paramlist.Named {
+	list := []paramlist.Named{paramlist.Of("bias", f.d)}
 	list = append(list, prefixed("", f.fwd.Params())...)
 	if f.rev == nil {
 		return list
 	}
 	for _, p := range prefixed("", f.rev.Params()) {
-		if shared := slices.ContainsFunc(list, func(q named) bool { return q.param == p.param }); !shared {
-			p.name = strings.Replace(p.name, "implicit_filter.", "implicit_filter_rev.", 1)
+		if shared := slices.ContainsFunc(list, func(q paramlist.Named) bool { return q.Param == p.Param }); !shared {
+			p.Name = strings.Replace(p.Name, "implicit_filter.", "implicit_filter_rev.", 1)
 			list = append(list, p)
 		}
 	}
 	return list
 }
 
-func (f *filter) all() iter.Seq2[string, *tensor.Tensor] { return yieldParams(f.params()...) }
+func (f *filter) all() iter.Seq2[string, *tensor.Tensor] { return paramlist.Yield(f.params()...) }
 
 // A bank holds the convolution of a filter, for as many taps as were needed so far.
 type bank struct {
@@ -80,7 +81,7 @@ type bank struct {
 func (f *filter) bank() *bank {
 	var params []*tensor.Tensor
 	for _, p := range f.params() {
-		params = append(params, p.param)
+		params = append(params, p.Param)
 	}
 	return f.banks.Get(func() *bank { return &bank{filter: f} }, params...)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -97,12 +98,12 @@ func (m *Layer) Init(r *rand.Rand) {
 
 // Params yields the parameters.
 func (m *Layer) Params() iter.Seq2[string, *tensor.Tensor] {
-	var list []named
+	var list []paramlist.Named
 	for i, f := range []*factored{m.m1, m.m2, m.m3, m.m4} {
-		list = append(list, named{fmt.Sprintf("m%d.L", i+1), f.l}, named{fmt.Sprintf("m%d.R", i+1), f.r})
+		list = append(list, paramlist.Of(fmt.Sprintf("m%d.L", i+1), f.l), paramlist.Of(fmt.Sprintf("m%d.R", i+1), f.r))
 	}
-	list = append(list, named{"n_kernel", m.nKernel}, named{"d_kernel", m.dKernel})
-	return yieldParams(slices.Concat(list, prefixed("layer_norm.", m.norm.Params()))...)
+	list = append(list, paramlist.Of("n_kernel", m.nKernel), paramlist.Of("d_kernel", m.dKernel))
+	return paramlist.Yield(slices.Concat(list, prefixed("layer_norm.", m.norm.Params()))...)
 }
 
 // Mix computes whole sequences. It panics with a *tensor.ShapeError if they have more

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -199,7 +200,7 @@ func (l *Linear) Mix(dst, src tensor.Seq) { l.mix("monarch.Linear.Mix", dst, src
 
 // Params yields the factors and the bias.
 func (l *Linear) Params() iter.Seq2[string, *tensor.Tensor] {
-	return yieldParams(named{"blkdiag1", l.w1}, named{"blkdiag2", l.w2}, named{"bias", l.bias})
+	return paramlist.Yield(paramlist.Of("blkdiag1", l.w1), paramlist.Of("blkdiag2", l.w2), paramlist.Of("bias", l.bias))
 }
 
 // NewStream returns a stream, which carries no state. It is an error if the output is

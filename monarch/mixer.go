@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -116,7 +117,7 @@ func (m *Mixer) Params() iter.Seq2[string, *tensor.Tensor] {
 	for i, f := range m.filters() {
 		list = append(list, prefixed([]string{"filter_fn.", "filter_fn2."}[i], f.all())...)
 	}
-	return yieldParams(list...)
+	return paramlist.Yield(list...)
 }
 
 // Mix computes whole sequences. It panics with a *tensor.ShapeError if they have more

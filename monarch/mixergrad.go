@@ -134,7 +134,7 @@ func (f *filter) backward(dsrc, ddst, src tensor.Seq, grads seqmix.Grads, s *ten
 
 func (f *filter) frozen(grads seqmix.Grads) bool {
 	for _, p := range f.params() {
-		if grads.Of(p.param) != nil {
+		if grads.Of(p.Param) != nil {
 			return false
 		}
 	}

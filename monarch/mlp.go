@@ -8,6 +8,7 @@ import (
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -120,7 +121,7 @@ func (m *MLP) Init(r *rand.Rand) {
 
 // Params yields the parameters of both projections and of the norm.
 func (m *MLP) Params() iter.Seq2[string, *tensor.Tensor] {
-	return yieldParams(slices.Concat(
+	return paramlist.Yield(slices.Concat(
 		prefixed("gated_layers.", m.in.Params()), prefixed("wo.", m.out.Params()), prefixed("layernorm.", m.norm.Params()),
 	)...)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/memo"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -86,11 +87,11 @@ func (m *PolynomialMixer) Init(r *rand.Rand) {
 
 // Params yields the kernel and the bases.
 func (m *PolynomialMixer) Params() iter.Seq2[string, *tensor.Tensor] {
-	list := []named{{"kernel", m.kernel}}
+	list := []paramlist.Named{paramlist.Of("kernel", m.kernel)}
 	for i, name := range []string{"output", "kernel", "input"} {
-		list = append(list, named{name + ".lambda", m.bases[i].Lambda}, named{name + ".rho", m.bases[i].Rho})
+		list = append(list, paramlist.Of(name+".lambda", m.bases[i].Lambda), paramlist.Of(name+".rho", m.bases[i].Rho))
 	}
-	return yieldParams(list...)
+	return paramlist.Yield(list...)
 }
 
 // polynomialTables is what Mix reads instead of parameters. A mixer whose basis has no

@@ -9,6 +9,7 @@ import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/internal/state"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -74,7 +75,7 @@ var convStreams = sync.Pool{New: func() any { return new(convStream) }}
 
 // Params yields the weight and the bias.
 func (c *CausalConv1D) Params() iter.Seq2[string, *tensor.Tensor] {
-	return yieldParams(named{"weight", c.Weight}, named{"bias", c.Bias})
+	return paramlist.Yield(paramlist.Of("weight", c.Weight), paramlist.Of("bias", c.Bias))
 }
 
 // NewStream returns a stream at the beginning of batch sequences.
@@ -103,7 +104,7 @@ type convStream struct {
 // begin makes s a stream at the beginning of its sequences, using its memory again.
 func (s *convStream) begin(c *CausalConv1D, batch int, act Activation) {
 	channels, taps := c.Dim(), c.Taps()
-	s.layer, s.batch, s.act, s.bias = c, batch, act, data(c.Bias)
+	s.layer, s.batch, s.act, s.bias = c, batch, act, paramlist.Data(c.Bias)
 	s.taps = resize(s.taps, taps*channels)
 	s.history = resize(s.history, batch*(taps-1)*channels)
 	s.Reset()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -34,7 +35,7 @@ func (e *Embedding) Vocabulary() int { return e.Weight.Dim(0) }
 
 // Params yields the table.
 func (e *Embedding) Params() iter.Seq2[string, *tensor.Tensor] {
-	return yieldParams(named{"weight", e.Weight})
+	return paramlist.Yield(paramlist.Of("weight", e.Weight))
 }
 
 // Lookup writes the vectors of tokens to dst: those of ids[0:dst.Len] to sequence 0,

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -139,7 +140,7 @@ func (m *GLU) Params() iter.Seq2[string, *tensor.Tensor] {
 	if m.Up != nil {
 		params = append(params, m.Up.weightAndBias(names.up)...)
 	}
-	return yieldParams(slices.Concat(params, m.Down.weightAndBias(names.down))...)
+	return paramlist.Yield(slices.Concat(params, m.Down.weightAndBias(names.down))...)
 }
 
 // NewStream returns a stream, which carries no state.

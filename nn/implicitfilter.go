@@ -8,6 +8,7 @@ import (
 
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -194,15 +195,15 @@ func (f *ImplicitFilter) Init(r *rand.Rand) {
 
 // Params yields the parameters in the order of checkpoints.
 func (f *ImplicitFilter) Params() iter.Seq2[string, *tensor.Tensor] {
-	list := []named{{"pos_emb.z", f.Z}, {"pos_emb.t", f.T}}
+	list := []paramlist.Named{paramlist.Of("pos_emb.z", f.Z), paramlist.Of("pos_emb.t", f.T)}
 	for i, l := range f.Hidden {
 		list = append(list, l.weightAndBias(fmt.Sprintf("implicit_filter.%d", 2*i))...)
 		if i == 0 {
-			list = append(list, named{"implicit_filter.1.freq", f.Freq})
+			list = append(list, paramlist.Of("implicit_filter.1.freq", f.Freq))
 		}
 	}
 	list = append(list, f.Out.weightAndBias(fmt.Sprintf("implicit_filter.%d", 2*len(f.Hidden)))...)
-	return yieldParams(append(list, named{"modulation.deltas", f.Deltas})...)
+	return paramlist.Yield(append(list, paramlist.Of("modulation.deltas", f.Deltas))...)
 }
 
 // filterRows is the number of positions that are computed at a time.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -46,7 +47,7 @@ func (n *LayerNorm) Mix(dst, src tensor.Seq) {
 }
 
 func (n *LayerNorm) rows(dst, src tensor.Mat) {
-	w, b := data(n.Weight), data(n.Bias)
+	w, b := paramlist.Data(n.Weight), paramlist.Data(n.Bias)
 	for i := range src.Rows {
 		kernel.LayerNorm(dst.Row(i), src.Row(i), w, b, n.Eps)
 	}
@@ -54,7 +55,7 @@ func (n *LayerNorm) rows(dst, src tensor.Mat) {
 
 // Params yields the weight and the bias.
 func (n *LayerNorm) Params() iter.Seq2[string, *tensor.Tensor] {
-	return yieldParams(named{"weight", n.Weight}, named{"bias", n.Bias})
+	return paramlist.Yield(paramlist.Of("weight", n.Weight), paramlist.Of("bias", n.Bias))
 }
 
 // NewStream returns a stream, which carries no state.

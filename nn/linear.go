@@ -7,6 +7,7 @@ import (
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -45,7 +46,9 @@ func (l *Linear) Out() int { return l.Weight.Dim(0) }
 
 // Apply computes dst = W src + b at every position. src is In wide, dst Out. dst
 // must not overlap src. It panics with a *tensor.ShapeError if they do not fit.
-func (l *Linear) Apply(dst, src tensor.Seq) { tensor.Linear(dst, src, l.Weight, data(l.Bias)) }
+func (l *Linear) Apply(dst, src tensor.Seq) {
+	tensor.Linear(dst, src, l.Weight, paramlist.Data(l.Bias))
+}
 
 // ApplyMat computes dst = W src + b for every row. src has In columns, dst Out. dst
 // must not overlap src. It panics with a *tensor.ShapeError if they do not fit.
@@ -153,7 +156,7 @@ func (l *Linear) checkMixer(op string) {
 
 // Params yields the weight and the bias.
 func (l *Linear) Params() iter.Seq2[string, *tensor.Tensor] {
-	return yieldParams(named{"weight", l.Weight}, named{"bias", l.Bias})
+	return paramlist.Yield(paramlist.Of("weight", l.Weight), paramlist.Of("bias", l.Bias))
 }
 
 // NewStream returns a stream, which carries no state. It is an error if the output

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -108,7 +109,7 @@ func eachBlock(dst, src tensor.Seq, rows int, f func(dst, src tensor.Mat)) {
 
 // Params yields the parameters of Up and Down.
 func (m *MLP) Params() iter.Seq2[string, *tensor.Tensor] {
-	return yieldParams(slices.Concat(m.Up.weightAndBias("fc1"), m.Down.weightAndBias("fc2"))...)
+	return paramlist.Yield(slices.Concat(m.Up.weightAndBias("fc1"), m.Down.weightAndBias("fc2"))...)
 }
 
 // NewStream returns a stream, which carries no state.

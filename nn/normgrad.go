@@ -4,6 +4,7 @@ import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -39,7 +40,7 @@ func normBackward(n normaliser, dsrc, ddst, src tensor.Seq, weight, bias *tensor
 	}
 	s := tensor.GetScratch()
 	blocks := (positions + normBlock - 1) / normBlock
-	g := &normGrad{norm: n, dsrc: dsrc, ddst: ddst, src: src, weight: data(weight), temporary: s.TakeSeq(blocks, 2, src.Dim)}
+	g := &normGrad{norm: n, dsrc: dsrc, ddst: ddst, src: src, weight: paramlist.Data(weight), temporary: s.TakeSeq(blocks, 2, src.Dim)}
 	dweight, dbias := gradOf(grads, weight), gradOf(grads, bias)
 	if dweight != nil {
 		g.dweight = s.TakeSeq(1, blocks, src.Dim)

@@ -1,37 +1,8 @@
 package nn
 
-import (
-	"iter"
-
-	"github.com/seqmix/seqmix/tensor"
-)
-
-// named is a parameter with its name.
-type named struct {
-	name  string
-	param *tensor.Tensor
-}
-
-// yieldParams yields the parameters that are not nil.
-func yieldParams(params ...named) iter.Seq2[string, *tensor.Tensor] {
-	return func(yield func(string, *tensor.Tensor) bool) {
-		for _, p := range params {
-			if p.param != nil && !yield(p.name, p.param) {
-				return
-			}
-		}
-	}
-}
+import "github.com/seqmix/seqmix/internal/paramlist"
 
 // weightAndBias names the two parameters of a linear layer that is called name.
-func (l *Linear) weightAndBias(name string) []named {
-	return []named{{name + ".weight", l.Weight}, {name + ".bias", l.Bias}}
-}
-
-// data returns the elements of an optional parameter.
-func data(t *tensor.Tensor) []float32 {
-	if t == nil {
-		return nil
-	}
-	return t.Data()
+func (l *Linear) weightAndBias(name string) []paramlist.Named {
+	return []paramlist.Named{paramlist.Of(name+".weight", l.Weight), paramlist.Of(name+".bias", l.Bias)}
 }

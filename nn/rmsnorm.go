@@ -6,6 +6,7 @@ import (
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -52,7 +53,7 @@ func (n *RMSNorm) Mix(dst, src tensor.Seq) {
 }
 
 func (n *RMSNorm) rows(dst, src tensor.Mat) {
-	w := data(n.Weight)
+	w := paramlist.Data(n.Weight)
 	for i := range src.Rows {
 		if n.Outside {
 			kernel.RMSNormOutside(dst.Row(i), src.Row(i), w, n.Eps)
@@ -64,7 +65,7 @@ func (n *RMSNorm) rows(dst, src tensor.Mat) {
 
 // Params yields the weight, if there is one.
 func (n *RMSNorm) Params() iter.Seq2[string, *tensor.Tensor] {
-	return yieldParams(named{"weight", n.Weight})
+	return paramlist.Yield(paramlist.Of("weight", n.Weight))
 }
 
 // NewStream returns a stream, which carries no state.

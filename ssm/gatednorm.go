@@ -7,6 +7,7 @@ import (
 
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -44,7 +45,7 @@ func (n *GatedRMSNorm) Dim() int { return n.Weight.Len() }
 
 // Params yields the weight.
 func (n *GatedRMSNorm) Params() iter.Seq2[string, *tensor.Tensor] {
-	return yieldParams(named{"weight", n.Weight})
+	return paramlist.Yield(paramlist.Of("weight", n.Weight))
 }
 
 // Apply normalises every vector of src, gated by the one of gate at the same place.

@@ -9,7 +9,10 @@ import (
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/memo"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/paramlist"
+	"github.com/seqmix/seqmix/internal/rowmat"
 	"github.com/seqmix/seqmix/internal/state"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
@@ -45,7 +48,7 @@ type GatedS4 struct {
 	inProj, outProj *nn.Linear
 	conv            *nn.CausalConv1D
 	block           *S4Block
-	taps            memo[[]float32]
+	taps            memo.Memo[[]float32]
 }
 
 // NewGatedS4 returns a mixer whose parameters are ready to be loaded; see
@@ -109,14 +112,14 @@ func (m *GatedS4) Block() *S4Block { return m.block }
 
 // Params yields the parameters in the order of checkpoints.
 func (m *GatedS4) Params() iter.Seq2[string, *tensor.Tensor] {
-	list := []named{
-		{"in_proj.weight", m.inProj.Weight}, {"in_proj.bias", m.inProj.Bias},
-		{"conv1d.weight", m.conv.Weight}, {"conv1d.bias", m.conv.Bias},
+	list := []paramlist.Named{
+		paramlist.Of("in_proj.weight", m.inProj.Weight), paramlist.Of("in_proj.bias", m.inProj.Bias),
+		paramlist.Of("conv1d.weight", m.conv.Weight), paramlist.Of("conv1d.bias", m.conv.Bias),
 	}
 	for name, p := range m.block.Params() {
-		list = append(list, named{"ssm." + name, p})
+		list = append(list, paramlist.Of("ssm."+name, p))
 	}
-	return yieldParams(append(list, named{"out_proj.weight", m.outProj.Weight}, named{"out_proj.bias", m.outProj.Bias})...)
+	return paramlist.Yield(append(list, paramlist.Of("out_proj.weight", m.outProj.Weight), paramlist.Of("out_proj.bias", m.outProj.Bias))...)
 }
 
 // Init draws the parameters: the layers around the system as PyTorch's begin, and see
@@ -170,7 +173,7 @@ func (s *GatedS4Stream) begin(m *GatedS4, rec recurrence, batch int) {
 	s.block.begin(m.block, rec, batch)
 	s.conv.begin(batch, m.cfg.DInner, m.cfg.DConv)
 	clear(s.conv.inputs)
-	s.conv.w, s.conv.bias = m.taps.get(func() []float32 { return packConvTaps(m.conv) }, m.conv.Weight), data(m.conv.Bias)
+	s.conv.w, s.conv.bias = m.taps.Get(func() []float32 { return packConvTaps(m.conv) }, m.conv.Weight), paramlist.Data(m.conv.Bias)
 }
 
 func (s *GatedS4Stream) release() {
@@ -208,7 +211,7 @@ func (s *GatedS4Stream) mixBlock(dst, src tensor.Seq, first, _ int, _ []int) {
 	s.scratch.Reset()
 	s.block.scratch.Reset()
 	xz, y := tensor.MatOf(s.scratch.Take(rows*2*e), rows, 2*e), s.scratch.TakeSeq(src.Batch, src.Len, e)
-	m.inProj.ApplyMat(xz, gatherRows(src, &s.scratch))
+	m.inProj.ApplyMat(xz, rowmat.Gather(src, &s.scratch))
 	x, z := xz.Slice(0, e), xz.Slice(e, 2*e)
 	s.conv.run(convBlock{first: first, sequences: src.Batch, length: src.Len, x: x})
 	for i := range rows {
@@ -216,12 +219,12 @@ func (s *GatedS4Stream) mixBlock(dst, src tensor.Seq, first, _ int, _ []int) {
 	}
 	s.block.mix(y, y, first)
 	s.gate.run(y.Mat(), z)
-	out := rowsOf(dst)
+	out := rowmat.Of(dst)
 	if out.Data == nil {
 		out = tensor.MatOf(s.scratch.Take(rows*dst.Dim), rows, dst.Dim)
 	}
 	m.outProj.ApplyMat(out, y.Mat())
-	scatterRows(dst, out)
+	rowmat.Scatter(dst, out)
 }
 
 // A siluGate multiplies the rows of a matrix by the SiLU of those of another.

@@ -10,6 +10,8 @@ import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/paramlist"
+	"github.com/seqmix/seqmix/internal/rowmat"
 	"github.com/seqmix/seqmix/internal/state"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
@@ -100,22 +102,22 @@ func (m *H3) Dim() int { return m.cfg.DModel }
 
 // Params yields the parameters in the order of checkpoints.
 func (m *H3) Params() iter.Seq2[string, *tensor.Tensor] {
-	list := []named{{"ssm_k_D", m.skipK}, {"D", m.ssm.d}}
+	list := []paramlist.Named{paramlist.Of("ssm_k_D", m.skipK), paramlist.Of("D", m.ssm.d)}
 	for _, l := range []struct {
 		name string
 		*nn.Linear
 	}{{"q_proj", m.q}, {"k_proj", m.k}, {"v_proj", m.v}} {
-		list = append(list, named{l.name + ".weight", l.Weight}, named{l.name + ".bias", l.Bias})
+		list = append(list, paramlist.Of(l.name+".weight", l.Weight), paramlist.Of(l.name+".bias", l.Bias))
 	}
 	for name, p := range m.shift.Params() {
-		list = append(list, named{"ssm_k_kernel.kernel." + name, p})
+		list = append(list, paramlist.Of("ssm_k_kernel.kernel."+name, p))
 	}
 	for name, p := range m.ssm.Params() {
 		if strings.HasPrefix(name, "kernel.") {
-			list = append(list, named{"kernel." + name, p})
+			list = append(list, paramlist.Of("kernel."+name, p))
 		}
 	}
-	return yieldParams(append(list, named{"output_linear.weight", m.o.Weight}, named{"output_linear.bias", m.o.Bias})...)
+	return paramlist.Yield(append(list, paramlist.Of("output_linear.weight", m.o.Weight), paramlist.Of("output_linear.bias", m.o.Bias))...)
 }
 
 // Init draws the parameters as upstream does: projections as PyTorch's layers begin, D
@@ -225,7 +227,7 @@ func (s *H3Stream) mixBlock(dst, src tensor.Seq, first, _ int, _ []int) {
 	m := s.mixer
 	rows := src.Batch * src.Len
 	s.scratch.Reset()
-	in := gatherRows(src, &s.scratch)
+	in := rowmat.Gather(src, &s.scratch)
 	project := func(l *nn.Linear) tensor.Mat {
 		x := tensor.MatOf(s.scratch.Take(rows*src.Dim), rows, src.Dim)
 		l.ApplyMat(x, in)
@@ -243,12 +245,12 @@ func (s *H3Stream) mixBlock(dst, src tensor.Seq, first, _ int, _ []int) {
 	}
 	s.heads.run(true)
 	s.heads = h3Heads{}
-	out := rowsOf(dst)
+	out := rowmat.Of(dst)
 	if out.Data == nil {
 		out = tensor.MatOf(s.scratch.Take(rows*dst.Dim), rows, dst.Dim)
 	}
 	m.o.ApplyMat(out, v) // where the heads have left their results
-	scatterRows(dst, out)
+	rowmat.Scatter(dst, out)
 }
 
 // h3Heads are the products of keys and values before the diagonal system, and the sums

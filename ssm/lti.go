@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/memo"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -18,7 +19,7 @@ type lti struct {
 	bidirectional bool
 	derive        func() *ltiTables
 	params        []*tensor.Tensor // what derive depends on
-	derived       memo[*ltiTables]
+	derived       memo.Memo[*ltiTables]
 }
 
 // systemNames are what a system is called in messages and saved states, made once.
@@ -41,7 +42,7 @@ type ltiTables struct {
 	conv atomic.Pointer[nn.LongConv]
 }
 
-func (l *lti) tables() *ltiTables { return l.derived.get(l.derive, l.params...) }
+func (l *lti) tables() *ltiTables { return l.derived.Get(l.derive, l.params...) }
 
 // mix computes whole sequences: by convolution or by recurrence, whichever takes less
 // time.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/memo"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -40,7 +42,7 @@ type Mamba struct {
 	conv                           *nn.CausalConv1D
 	dtNorm, bNorm, cNorm           *nn.RMSNorm // nil without inner norms
 	aLog, d                        *tensor.Tensor
-	derived                        memo[*mambaTables]
+	derived                        memo.Memo[*mambaTables]
 }
 
 // NewMamba returns a mixer whose parameters are ready to be loaded; see [Mamba.Init].
@@ -77,16 +79,16 @@ func (m *Mamba) Dim() int { return m.cfg.DModel }
 
 // Params yields the parameters in the order of checkpoints.
 func (m *Mamba) Params() iter.Seq2[string, *tensor.Tensor] {
-	return yieldParams(
-		named{"A_log", m.aLog}, named{"D", m.d},
-		named{"in_proj.weight", m.inProj.Weight}, named{"in_proj.bias", m.inProj.Bias},
-		named{"conv1d.weight", m.conv.Weight}, named{"conv1d.bias", m.conv.Bias},
-		named{"x_proj.weight", m.xProj.Weight},
-		named{"dt_proj.weight", m.dtProj.Weight}, named{"dt_proj.bias", m.dtProj.Bias},
-		named{"out_proj.weight", m.outProj.Weight}, named{"out_proj.bias", m.outProj.Bias},
-		named{"dt_layernorm.weight", normWeight(m.dtNorm)},
-		named{"b_layernorm.weight", normWeight(m.bNorm)},
-		named{"c_layernorm.weight", normWeight(m.cNorm)},
+	return paramlist.Yield(
+		paramlist.Of("A_log", m.aLog), paramlist.Of("D", m.d),
+		paramlist.Of("in_proj.weight", m.inProj.Weight), paramlist.Of("in_proj.bias", m.inProj.Bias),
+		paramlist.Of("conv1d.weight", m.conv.Weight), paramlist.Of("conv1d.bias", m.conv.Bias),
+		paramlist.Of("x_proj.weight", m.xProj.Weight),
+		paramlist.Of("dt_proj.weight", m.dtProj.Weight), paramlist.Of("dt_proj.bias", m.dtProj.Bias),
+		paramlist.Of("out_proj.weight", m.outProj.Weight), paramlist.Of("out_proj.bias", m.outProj.Bias),
+		paramlist.Of("dt_layernorm.weight", normWeight(m.dtNorm)),
+		paramlist.Of("b_layernorm.weight", normWeight(m.bNorm)),
+		paramlist.Of("c_layernorm.weight", normWeight(m.cNorm)),
 	)
 }
 
@@ -138,7 +140,7 @@ type mambaTables struct {
 }
 
 func (m *Mamba) tables() *mambaTables {
-	return m.derived.get(m.makeTables, m.aLog, m.conv.Weight)
+	return m.derived.Get(m.makeTables, m.aLog, m.conv.Weight)
 }
 
 func (m *Mamba) makeTables() *mambaTables {

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/memo"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -43,7 +45,7 @@ type Mamba2 struct {
 	inProj, outProj *nn.Linear
 	conv            *nn.CausalConv1D
 	norm            *GatedRMSNorm // nil without a norm
-	derived         memo[*mamba2Tables]
+	derived         memo.Memo[*mamba2Tables]
 }
 
 // NewMamba2 returns a mixer whose parameters are ready to be loaded; see [Mamba2.Init].
@@ -88,13 +90,13 @@ func (m *Mamba2) Params() iter.Seq2[string, *tensor.Tensor] {
 	if m.norm != nil {
 		norm = m.norm.Weight
 	}
-	return yieldParams(
-		named{"init_states", m.initStates},
-		named{"dt_bias", m.dtBias}, named{"A_log", m.aLog}, named{"D", m.d},
-		named{"in_proj.weight", m.inProj.Weight}, named{"in_proj.bias", m.inProj.Bias},
-		named{"conv1d.weight", m.conv.Weight}, named{"conv1d.bias", m.conv.Bias},
-		named{"norm.weight", norm},
-		named{"out_proj.weight", m.outProj.Weight}, named{"out_proj.bias", m.outProj.Bias},
+	return paramlist.Yield(
+		paramlist.Of("init_states", m.initStates),
+		paramlist.Of("dt_bias", m.dtBias), paramlist.Of("A_log", m.aLog), paramlist.Of("D", m.d),
+		paramlist.Of("in_proj.weight", m.inProj.Weight), paramlist.Of("in_proj.bias", m.inProj.Bias),
+		paramlist.Of("conv1d.weight", m.conv.Weight), paramlist.Of("conv1d.bias", m.conv.Bias),
+		paramlist.Of("norm.weight", norm),
+		paramlist.Of("out_proj.weight", m.outProj.Weight), paramlist.Of("out_proj.bias", m.outProj.Bias),
 	)
 }
 
@@ -141,7 +143,7 @@ type mamba2Tables struct {
 }
 
 func (m *Mamba2) tables() *mamba2Tables {
-	return m.derived.get(m.makeTables, m.aLog, m.conv.Weight, m.initStates)
+	return m.derived.Get(m.makeTables, m.aLog, m.conv.Weight, m.initStates)
 }
 
 func (m *Mamba2) makeTables() *mamba2Tables {

@@ -4,6 +4,8 @@ import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/paramlist"
+	"github.com/seqmix/seqmix/internal/rowmat"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -44,7 +46,7 @@ func (s *Mamba2Stream) Reset() {
 
 func (s *Mamba2Stream) useTables(t *mamba2Tables) {
 	s.tables = t
-	s.conv.w, s.conv.bias = t.taps, data(s.mixer.conv.Bias)
+	s.conv.w, s.conv.bias = t.taps, paramlist.Data(s.mixer.conv.Bias)
 }
 
 // Clone returns an independent stream in the same state.
@@ -79,7 +81,7 @@ func (s *Mamba2Stream) mixBlock(dst, src tensor.Seq, first, t int, starts []int)
 	rows := src.Batch * src.Len
 	s.scratch.Reset()
 	proj := tensor.MatOf(s.scratch.Take(rows*c.projWidth()), rows, c.projWidth())
-	m.inProj.ApplyMat(proj, gatherRows(src, &s.scratch))
+	m.inProj.ApplyMat(proj, rowmat.Gather(src, &s.scratch))
 	if s.group == nil {
 		s.starts[0] = relativeTo(t, starts, s.starts[0])
 		s.advance(proj, first, src.Batch, &s.scratch)
@@ -89,12 +91,12 @@ func (s *Mamba2Stream) mixBlock(dst, src tensor.Seq, first, t int, starts []int)
 		}
 	}
 	mixed := s.gate(proj)
-	out := rowsOf(dst)
+	out := rowmat.Of(dst)
 	if out.Data == nil {
 		out = tensor.MatOf(s.scratch.Take(rows*dst.Dim), rows, dst.Dim)
 	}
 	m.outProj.ApplyMat(out, mixed)
-	scatterRows(dst, out)
+	rowmat.Scatter(dst, out)
 }
 
 // mamba2Parts are the parts of a row that the input projection makes.

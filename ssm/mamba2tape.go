@@ -3,6 +3,7 @@ package ssm
 import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/rowmat"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -32,18 +33,18 @@ func (t *mamba2Tape) record(dst tensor.Seq, first int) {
 	s := m.borrow(n)
 	s.scratch.Reset()
 	kept := sequences(t.proj, first, n).Mat()
-	m.inProj.ApplyMat(kept, gatherRows(sequences(t.src, first, n), &s.scratch))
+	m.inProj.ApplyMat(kept, rowmat.Gather(sequences(t.src, first, n), &s.scratch))
 	proj := takeMat(&s.scratch, kept.Rows, kept.Cols)
 	copyMat(proj, kept)
 	s.advance(proj, 0, n, &s.scratch)
 	copyMat(sequences(t.y, first, n).Mat(), m.cfg.split(proj).x)
 	mixed := s.gate(proj)
-	out := rowsOf(dst)
+	out := rowmat.Of(dst)
 	if out.Data == nil {
 		out = takeMat(&s.scratch, mixed.Rows, dst.Dim)
 	}
 	m.outProj.ApplyMat(out, mixed)
-	scatterRows(dst, out)
+	rowmat.Scatter(dst, out)
 	s.giveBack()
 }
 
@@ -81,20 +82,20 @@ func (p *mamba2Pass) back(dsrc, ddst tensor.Seq) {
 	parts := m.cfg.split(p.proj)
 	gate := mamba2Gate{mlp: m.cfg.mlpWidth(), norm: m.norm, mixed: mixed, branch: parts.branch, y: p.y, z: parts.z}
 	eachRow(rows, mixed.Cols, func(i int) { gate.Run(i, i+1) })
-	dout := gatherRows(ddst, p.Scratch)
+	dout := rowmat.Gather(ddst, p.Scratch)
 	addLinearGrads(m.outProj, dout, mixed, p.grads)
 	tensor.MatMul(dmixed, dout, m.outProj.Weight)
 
 	dy := takeMat(p.Scratch, rows, m.cfg.DSSM)
 	p.gateBack(dmixed, dy)
 	p.statesBack(dy)
-	addLinearGrads(m.inProj, p.dproj, gatherRows(p.src, p.Scratch), p.grads)
-	din := rowsOf(dsrc)
+	addLinearGrads(m.inProj, p.dproj, rowmat.Gather(p.src, p.Scratch), p.grads)
+	din := rowmat.Of(dsrc)
 	if din.Data == nil {
 		din = takeMat(p.Scratch, rows, dsrc.Dim)
 	}
 	tensor.MatMul(din, p.dproj, m.inProj.Weight)
-	scatterRows(dsrc, din)
+	rowmat.Scatter(dsrc, din)
 }
 
 // gateBack computes, from the gradient of the input of out_proj, that of the output of

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -93,14 +94,14 @@ func (m *Mamba3) Params() iter.Seq2[string, *tensor.Tensor] {
 	if m.norm != nil {
 		norm = m.norm.Weight
 	}
-	return yieldParams(
-		named{"dt_bias", m.dtBias}, named{"B_bias", m.bBias}, named{"C_bias", m.cBias},
-		named{"mimo_x", m.mimoX}, named{"mimo_z", m.mimoZ}, named{"mimo_o", m.mimoO},
-		named{"D", m.d},
-		named{"in_proj.weight", m.inProj.Weight},
-		named{"B_norm.weight", m.bNorm.Weight}, named{"C_norm.weight", m.cNorm.Weight},
-		named{"norm.weight", norm},
-		named{"out_proj.weight", m.outProj.Weight},
+	return paramlist.Yield(
+		paramlist.Of("dt_bias", m.dtBias), paramlist.Of("B_bias", m.bBias), paramlist.Of("C_bias", m.cBias),
+		paramlist.Of("mimo_x", m.mimoX), paramlist.Of("mimo_z", m.mimoZ), paramlist.Of("mimo_o", m.mimoO),
+		paramlist.Of("D", m.d),
+		paramlist.Of("in_proj.weight", m.inProj.Weight),
+		paramlist.Of("B_norm.weight", m.bNorm.Weight), paramlist.Of("C_norm.weight", m.cNorm.Weight),
+		paramlist.Of("norm.weight", norm),
+		paramlist.Of("out_proj.weight", m.outProj.Weight),
 	)
 }
 

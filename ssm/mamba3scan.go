@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -142,7 +143,7 @@ func (p *trapezoidRun) part(dst, src tensor.Seq, s *Trapezoid, b, t, end int) {
 		rotaryStates: &p.states, first: b, sequences: 1, length: end - t,
 		x: rows(src), out: rows(dst), b: rows(s.B), c: rows(s.C), angles: angles.Mat(),
 		rotarySteps:   rotarySteps{delta: rows(s.Delta), rate: rows(s.LogDecay), trap: rows(s.Trap)},
-		rotaryWeights: rotaryWeights{bBias: s.BBias.Float32s(), cBias: s.CBias.Float32s(), d: data(s.D)},
+		rotaryWeights: rotaryWeights{bBias: s.BBias.Float32s(), cBias: s.CBias.Float32s(), d: paramlist.Data(s.D)},
 	}
 	if s.hasGate() {
 		p.block.z = rows(s.Z)

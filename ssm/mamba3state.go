@@ -3,13 +3,14 @@ package ssm
 import (
 	"fmt"
 
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/internal/state"
 	"github.com/seqmix/seqmix/tensor"
 )
 
 // State returns a copy of the state: what Mamba3.step of state-spaces/mamba takes,
 // angles within ±π.
-func (s *Mamba3Stream) State() Mamba3State { return s.states.export(data(s.mixer.mimoX)) }
+func (s *Mamba3Stream) State() Mamba3State { return s.states.export(paramlist.Data(s.mixer.mimoX)) }
 
 // SetState replaces the state by one of the form that State returns. A part that is
 // nil stays as it is. It panics with a *tensor.ShapeError if a shape does not fit.

@@ -6,6 +6,8 @@ import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/paramlist"
+	"github.com/seqmix/seqmix/internal/rowmat"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -64,7 +66,7 @@ func (s *Mamba3Stream) mixBlock(dst, src tensor.Seq, first, t int, starts []int)
 	rows := src.Batch * src.Len
 	s.scratch.Reset()
 	proj := tensor.MatOf(s.scratch.Take(rows*width), rows, width)
-	m.inProj.ApplyMat(proj, gatherRows(src, &s.scratch))
+	m.inProj.ApplyMat(proj, rowmat.Gather(src, &s.scratch))
 	s.normed = mamba3Norms{m, m.cfg.split(proj)}
 	par.Do(rows, convGrain/(2*m.cfg.keyWidth())+1, &s.normed)
 	if s.group == nil {
@@ -75,12 +77,12 @@ func (s *Mamba3Stream) mixBlock(dst, src tensor.Seq, first, t int, starts []int)
 			other.(*Mamba3Stream).advance(proj.SliceRows(i*src.Len, (i+1)*src.Len), 0, 1)
 		}
 	}
-	out := rowsOf(dst)
+	out := rowmat.Of(dst)
 	if out.Data == nil {
 		out = tensor.MatOf(s.scratch.Take(rows*dst.Dim), rows, dst.Dim)
 	}
 	m.outProj.ApplyMat(out, s.normed.x)
-	scatterRows(dst, out)
+	rowmat.Scatter(dst, out)
 }
 
 // mamba3Parts are the parts of a row that the input projection makes.
@@ -120,7 +122,7 @@ func (s *Mamba3Stream) advance(proj tensor.Mat, first, sequences int) {
 func (m *Mamba3) weights(z tensor.Mat) rotaryWeights {
 	return rotaryWeights{
 		bBias: m.bBias.Data(), cBias: m.cBias.Data(), d: m.d.Data(),
-		mimoX: data(m.mimoX), mimoZ: data(m.mimoZ), mimoO: data(m.mimoO), z: z, norm: m.norm,
+		mimoX: paramlist.Data(m.mimoX), mimoZ: paramlist.Data(m.mimoZ), mimoO: paramlist.Data(m.mimoO), z: z, norm: m.norm,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/rowmat"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -35,17 +36,17 @@ func (t *mamba3Tape) record(dst tensor.Seq, first int) {
 	m, n := t.mixer, dst.Batch
 	s := tensor.GetScratch()
 	kept := sequences(t.proj, first, n).Mat()
-	m.inProj.ApplyMat(kept, gatherRows(sequences(t.src, first, n), s))
+	m.inProj.ApplyMat(kept, rowmat.Gather(sequences(t.src, first, n), s))
 	p := t.pass(first, n, s)
 	k := p.block()
 	k.z, k.open, k.out = p.parts.z, p.y, p.parts.x
 	k.run()
-	out := rowsOf(dst)
+	out := rowmat.Of(dst)
 	if out.Data == nil {
 		out = takeMat(s, kept.Rows, dst.Dim)
 	}
 	m.outProj.ApplyMat(out, p.parts.x)
-	scatterRows(dst, out)
+	rowmat.Scatter(dst, out)
 	tensor.PutScratch(s)
 }
 
@@ -109,18 +110,18 @@ func (t *mamba3Tape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
 func (p *mamba3Pass) back(dsrc, ddst tensor.Seq) {
 	m, rows, e := p.mixer, p.raw.Rows, p.mixer.cfg.DInner
 	p.dproj, p.dy = takeMat(p.Scratch, rows, p.raw.Cols), takeMat(p.Scratch, rows, p.y.Cols)
-	dout, mixed, dmixed := gatherRows(ddst, p.Scratch), takeMat(p.Scratch, rows, e), takeMat(p.Scratch, rows, e)
+	dout, mixed, dmixed := rowmat.Gather(ddst, p.Scratch), takeMat(p.Scratch, rows, e), takeMat(p.Scratch, rows, e)
 	tensor.MatMul(dmixed, dout, m.outProj.Weight)
 	p.gatesBack(mixed, dmixed)
 	addLinearGrads(m.outProj, dout, mixed, p.grads)
 	p.statesBack()
-	addLinearGrads(m.inProj, p.dproj, gatherRows(p.src, p.Scratch), p.grads)
-	din := rowsOf(dsrc)
+	addLinearGrads(m.inProj, p.dproj, rowmat.Gather(p.src, p.Scratch), p.grads)
+	din := rowmat.Of(dsrc)
 	if din.Data == nil {
 		din = takeMat(p.Scratch, rows, dsrc.Dim)
 	}
 	tensor.MatMul(din, p.dproj, m.inProj.Weight)
-	scatterRows(dsrc, din)
+	rowmat.Scatter(dsrc, din)
 }
 
 // ofRank returns the weights of a rank for all channels, of w of shape (heads, rank, p).

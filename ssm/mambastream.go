@@ -4,6 +4,8 @@ import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/paramlist"
+	"github.com/seqmix/seqmix/internal/rowmat"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -74,7 +76,7 @@ func (s *MambaStream) Reset() {
 
 func (s *MambaStream) useTables(t *mambaTables) {
 	s.tables = t
-	s.conv.w, s.conv.bias = t.taps, data(s.mixer.conv.Bias)
+	s.conv.w, s.conv.bias = t.taps, paramlist.Data(s.mixer.conv.Bias)
 }
 
 // Clone returns an independent stream in the same state.
@@ -118,7 +120,7 @@ func (s *MambaStream) mixBlock(dst, src tensor.Seq, first, t int, starts []int) 
 	take := func(cols int) tensor.Mat { return tensor.MatOf(s.scratch.Take(rows*cols), rows, cols) }
 	xz, low, delta := take(2*e), take(rank+2*n), take(e)
 
-	m.inProj.ApplyMat(xz, gatherRows(src, &s.scratch))
+	m.inProj.ApplyMat(xz, rowmat.Gather(src, &s.scratch))
 	s.block = mambaBlock{
 		first: first, sequences: src.Batch, length: src.Len,
 		x: xz.Slice(0, e), z: xz.Slice(e, 2*e), bc: low.Slice(rank, rank+2*n), delta: delta,
@@ -130,12 +132,12 @@ func (s *MambaStream) mixBlock(dst, src tensor.Seq, first, t int, starts []int) 
 	tensor.MatMulT(delta, low.Slice(0, rank), m.dtProj.Weight)
 	s.scan()
 
-	out := rowsOf(dst)
+	out := rowmat.Of(dst)
 	if out.Data == nil {
 		out = take(dst.Dim)
 	}
 	m.outProj.ApplyMat(out, s.block.x)
-	scatterRows(dst, out)
+	rowmat.Scatter(dst, out)
 }
 
 // convolve convolves the block: each stream of a group the part that is its own.
@@ -192,7 +194,7 @@ func (m *Mamba) normalise(low tensor.Mat) {
 		return
 	}
 	rank, n, eps := int(m.cfg.DTRank), m.cfg.DState, m.cfg.NormEps
-	dt, b, c := data(m.dtNorm.Weight), data(m.bNorm.Weight), data(m.cNorm.Weight)
+	dt, b, c := paramlist.Data(m.dtNorm.Weight), paramlist.Data(m.bNorm.Weight), paramlist.Data(m.cNorm.Weight)
 	for i := range low.Rows {
 		row := low.Row(i)
 		kernel.RMSNorm(row[:rank], row[:rank], dt, eps)

@@ -4,6 +4,7 @@ import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/rowmat"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -71,19 +72,19 @@ func (t *mambaTape) record(dst tensor.Seq, p *mambaPass, s *tensor.Scratch) {
 	m := t.mixer
 	e, rows := m.cfg.DInner, p.sequences*p.length
 	xz := takeMat(s, rows, 2*e)
-	m.inProj.ApplyMat(xz, gatherRows(p.src, s))
+	m.inProj.ApplyMat(xz, rowmat.Gather(p.src, s))
 	copyMat(p.x.Mat(), xz.Slice(0, e))
 	copyMat(p.z.Mat(), xz.Slice(e, 2*e))
 	p.prepare(true, s)
 	par.Do(p.sequences*p.strips(), scanGrain/(p.length*stripWidth)+1, par.Func(p.scan))
 	gated := takeMat(s, rows, e)
 	p.gate(gated)
-	out := rowsOf(dst)
+	out := rowmat.Of(dst)
 	if out.Data == nil {
 		out = takeMat(s, rows, dst.Dim)
 	}
 	m.outProj.ApplyMat(out, gated)
-	scatterRows(dst, out)
+	rowmat.Scatter(dst, out)
 }
 
 // prepare computes what the scan reads. If low is not known yet, it is computed too.
@@ -182,7 +183,7 @@ func (p *mambaPass) back(dsrc, ddst tensor.Seq, grads seqmix.Grads, s *tensor.Sc
 	m, rows := p.mixer, p.sequences*p.length
 	e, n, rank := m.cfg.DInner, m.cfg.DState, int(m.cfg.DTRank)
 	p.prepare(false, s)
-	dout := gatherRows(ddst, s)
+	dout := rowmat.Gather(ddst, s)
 	gated, dxz := takeMat(s, rows, e), takeMat(s, rows, 2*e)
 	p.gate(gated)
 	addLinearGrads(m.outProj, dout, gated, grads)
@@ -205,13 +206,13 @@ func (p *mambaPass) back(dsrc, ddst tensor.Seq, grads seqmix.Grads, s *tensor.Sc
 	dx := seqOf(p.du, p.sequences)
 	m.conv.Backward(dx, dx, p.x, grads)
 	copyMat(dxz.Slice(0, e), p.du)
-	addLinearGrads(m.inProj, dxz, gatherRows(p.src, s), grads)
-	din := rowsOf(dsrc)
+	addLinearGrads(m.inProj, dxz, rowmat.Gather(p.src, s), grads)
+	din := rowmat.Of(dsrc)
 	if din.Data == nil {
 		din = takeMat(s, rows, dsrc.Dim)
 	}
 	tensor.MatMul(din, dxz, m.inProj.Weight)
-	scatterRows(dsrc, din)
+	rowmat.Scatter(dsrc, din)
 }
 
 // gateBack computes, from the gradient for the gated output, those for the output, dy,

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -69,9 +70,9 @@ func (m *Modal) Dim() int { return m.cfg.DModel }
 
 // Params yields the parameters.
 func (m *Modal) Params() iter.Seq2[string, *tensor.Tensor] {
-	return yieldParams(
-		named{"D", m.d}, named{"pairs.decay", m.decay}, named{"pairs.residue", m.residue},
-		named{"reals.decay", m.realDecay}, named{"reals.residue", m.realResidue},
+	return paramlist.Yield(
+		paramlist.Of("D", m.d), paramlist.Of("pairs.decay", m.decay), paramlist.Of("pairs.residue", m.residue),
+		paramlist.Of("reals.decay", m.realDecay), paramlist.Of("reals.residue", m.realResidue),
 	)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -76,8 +77,8 @@ func (m *S4) Dim() int { return m.cfg.DModel }
 
 // Params yields the parameters in the order of checkpoints.
 func (m *S4) Params() iter.Seq2[string, *tensor.Tensor] {
-	list := append([]named{{"D", m.d}}, m.params.named(StateSpacesS4, "kernel.")...)
-	return yieldParams(append(list, named{"kernel.P", m.p}, named{"kernel.l_kernel", m.length})...)
+	list := append([]paramlist.Named{paramlist.Of("D", m.d)}, m.params.named(StateSpacesS4, "kernel.")...)
+	return paramlist.Yield(append(list, paramlist.Of("kernel.P", m.p), paramlist.Of("kernel.l_kernel", m.length))...)
 }
 
 // Mix computes whole sequences.

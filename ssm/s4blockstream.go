@@ -3,6 +3,7 @@ package ssm
 import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/rowmat"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -87,7 +88,7 @@ func (s *S4BlockStream) inputOf(dst, src tensor.Seq) systemIO {
 // outputOf computes dst from the output w of the system, which may be dst.
 func (s *S4BlockStream) outputOf(dst, w tensor.Seq) {
 	wide := s.scratch.Take(min(blockRows, w.Batch*w.Len) * 2 * dst.Dim)
-	if d, x := rowsOf(dst), rowsOf(w); d.Data != nil && x.Data != nil {
+	if d, x := rowmat.Of(dst), rowmat.Of(w); d.Data != nil && x.Data != nil {
 		s.rows(d, x, wide)
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -63,7 +64,7 @@ func (m *S4D) Dim() int { return m.cfg.DModel }
 
 // Params yields the parameters in the order of checkpoints.
 func (m *S4D) Params() iter.Seq2[string, *tensor.Tensor] {
-	return yieldParams(append([]named{{"D", m.d}}, m.params.named(m.cfg.Layout, "kernel.")...)...)
+	return paramlist.Yield(append([]paramlist.Named{paramlist.Of("D", m.d)}, m.params.named(m.cfg.Layout, "kernel.")...)...)
 }
 
 // Init draws the parameters as upstream does: A as [S4DConfig] says, the logarithm of Δ

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -198,14 +199,14 @@ func newDiagonalParams(c S4DConfig) diagonalParams {
 }
 
 // named returns the parameters with their names, in the order of checkpoints.
-func (p diagonalParams) named(l S4DLayout, prefix string) []named {
+func (p diagonalParams) named(l S4DLayout, prefix string) []paramlist.Named {
 	switch l {
 	case StandaloneS4D:
-		return []named{{prefix + "C", p.c}, {prefix + "log_dt", p.dt}, {prefix + "log_A_real", p.re}, {prefix + "A_imag", p.im}}
+		return []paramlist.Named{paramlist.Of(prefix+"C", p.c), paramlist.Of(prefix+"log_dt", p.dt), paramlist.Of(prefix+"log_A_real", p.re), paramlist.Of(prefix+"A_imag", p.im)}
 	case HazyH3:
-		return []named{{prefix + "C", p.c}, {prefix + "log_dt", p.dt}, {prefix + "B", p.b}, {prefix + "inv_A_real", p.re}, {prefix + "A_imag", p.im}}
+		return []paramlist.Named{paramlist.Of(prefix+"C", p.c), paramlist.Of(prefix+"log_dt", p.dt), paramlist.Of(prefix+"B", p.b), paramlist.Of(prefix+"inv_A_real", p.re), paramlist.Of(prefix+"A_imag", p.im)}
 	}
-	return []named{{prefix + "inv_dt", p.dt}, {prefix + "C", p.c}, {prefix + "B", p.b}, {prefix + "A_real", p.re}, {prefix + "A_imag", p.im}}
+	return []paramlist.Named{paramlist.Of(prefix+"inv_dt", p.dt), paramlist.Of(prefix+"C", p.c), paramlist.Of(prefix+"B", p.b), paramlist.Of(prefix+"A_real", p.re), paramlist.Of(prefix+"A_imag", p.im)}
 }
 
 func (p diagonalParams) list() []*tensor.Tensor {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -274,7 +275,7 @@ func (r *scanRun) Run(lo, hi int) {
 
 // steps computes Δ of some channels.
 func (r *scanRun) steps(b, from, to int) {
-	bias := data(r.DeltaBias)
+	bias := paramlist.Data(r.DeltaBias)
 	for t := range r.delta.Len {
 		delta := r.delta.At(b, t)[from:to]
 		copy(delta, r.Delta.At(b, r.t+t)[from:to])
@@ -294,7 +295,7 @@ func (r *scanRun) scanReal(b, from, to int) {
 		L: src.Len, E: r.e, N: r.n, Groups: r.groups,
 		Y: dst.Data, LdY: r.e, U: src.Data, LdU: r.e,
 		Delta: r.delta.Sequence(b).Data, LdDelta: r.e,
-		A: r.tables.rates, D: data(r.D),
+		A: r.tables.rates, D: paramlist.Data(r.D),
 		State: r.tables.states[b*size : (b+1)*size],
 	}
 	if r.ConstB != nil {

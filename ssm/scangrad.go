@@ -6,6 +6,7 @@ import (
 
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -219,7 +220,7 @@ func (k *scanBack) arguments() kernel.Scan {
 	s := kernel.Scan{
 		L: k.u.Rows, E: k.e, N: k.n, Groups: k.groups,
 		U: k.u.Data, LdU: k.u.Stride, Delta: k.delta.Data, LdDelta: k.delta.Stride,
-		A: k.tables.rates, D: data(k.D), State: k.tables.states, Starts: k.starts,
+		A: k.tables.rates, D: paramlist.Data(k.D), State: k.tables.states, Starts: k.starts,
 		B: k.b.Data, LdB: k.b.Stride, C: k.c.Data, LdC: k.c.Stride,
 	}
 	if k.ConstB != nil {

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/memo"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/internal/state"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
@@ -32,7 +34,7 @@ type ShiftConfig struct {
 type Shift struct {
 	cfg  ShiftConfig
 	b, c *tensor.Tensor
-	taps memo[[]float32]
+	taps memo.Memo[[]float32]
 }
 
 // NewShift returns a mixer whose parameters are ready to be loaded; see [Shift.Init].
@@ -53,7 +55,7 @@ func (m *Shift) Dim() int { return m.cfg.DModel }
 
 // Params yields the parameters.
 func (m *Shift) Params() iter.Seq2[string, *tensor.Tensor] {
-	return yieldParams(named{"B", m.b}, named{"C", m.c})
+	return paramlist.Yield(paramlist.Of("B", m.b), paramlist.Of("C", m.c))
 }
 
 // Init makes the states the last N inputs, B = (1, 0, 0 …), and draws C evenly from
@@ -94,7 +96,7 @@ func (m *Shift) response(channel int) []float32 {
 // added to that for the present. There is one more than there are states, and it is
 // zero: so the last N inputs are kept, which say what the states are.
 func (m *Shift) packedTaps(skip *tensor.Tensor) []float32 {
-	return m.taps.get(func() []float32 {
+	return m.taps.Get(func() []float32 {
 		h, taps := m.cfg.DModel, m.cfg.DState+1
 		conv := nn.NewCausalConv1D(h, taps, false, nn.Identity)
 		w := conv.Weight.Data()

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -185,7 +186,7 @@ func (r *ssdRun) part(dst, src tensor.Seq, s *SSD, b, t, end int, starts []int) 
 	r.block = ssdBlock{
 		headStates: &r.states, first: b, sequences: 1, length: end - t, starts: r.within[:],
 		x: rows(dst), b: rows(s.B), c: rows(s.C), skip: skipOf(s.D, r.states.heads),
-		ssdSteps: ssdSteps{delta: rows(s.Delta), deltaBias: data(s.DeltaBias), softplus: s.Softplus, limit: s.Limit, rates: r.rates},
+		ssdSteps: ssdSteps{delta: rows(s.Delta), deltaBias: paramlist.Data(s.DeltaBias), softplus: s.Softplus, limit: s.Limit, rates: r.rates},
 	}
 	tensor.Copy(dst.Sequence(b).Slice(t, end), src.Sequence(b).Slice(t, end))
 	r.block.run(&r.scratch)

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -94,7 +95,7 @@ func (s *SSD) gradOf(b int, z headSizes, dsrc, dy, src tensor.Seq, g *SSDGrads) 
 	rows := func(x tensor.Seq) tensor.Mat { return x.Sequence(b).Mat() }
 	k := &ssdBack{
 		headSizes: z, sequences: 1, length: src.Len, skip: skipOf(s.D, z.heads),
-		ssdSteps: ssdSteps{delta: rows(s.Delta), deltaBias: data(s.DeltaBias), softplus: s.Softplus, limit: s.Limit, rates: float64sOf(s.A)},
+		ssdSteps: ssdSteps{delta: rows(s.Delta), deltaBias: paramlist.Data(s.DeltaBias), softplus: s.Softplus, limit: s.Limit, rates: float64sOf(s.A)},
 		x:        rows(src), b: rows(s.B), c: rows(s.C), dy: rows(dy), dx: rows(dsrc),
 		ddelta: rows(g.Delta), db: rows(g.B), dc: rows(g.C),
 	}
@@ -115,8 +116,8 @@ func (s *SSD) gradOf(b int, z headSizes, dsrc, dy, src tensor.Seq, g *SSDGrads) 
 	}
 	scratch := tensor.GetScratch()
 	k.run(scratch)
-	k.addRateGrads(data(g.A), nil)
-	k.addSkipGrads(data(g.D))
+	k.addRateGrads(paramlist.Data(g.A), nil)
+	k.addSkipGrads(paramlist.Data(g.D))
 	if g.DeltaBias != nil {
 		addRows(g.DeltaBias.Data(), k.ddelta)
 	}

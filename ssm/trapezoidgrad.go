@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -105,7 +106,7 @@ func (k *trapezoidBack) sequence(b int) {
 			rotaryStates: &k.states, sequences: 1, length: k.src.Len,
 			x: rows(k.src), b: rows(k.B), c: rows(k.C), angles: speeds,
 			rotarySteps:   rotarySteps{delta: rows(k.Delta), rate: rows(k.LogDecay), trap: rows(k.Trap)},
-			rotaryWeights: rotaryWeights{bBias: k.BBias.Float32s(), cBias: k.CBias.Float32s(), d: data(k.D)},
+			rotaryWeights: rotaryWeights{bBias: k.BBias.Float32s(), cBias: k.CBias.Float32s(), d: paramlist.Data(k.D)},
 		},
 		dy: rows(k.dy), dx: rows(k.dsrc), ddelta: rows(g.Delta), drate: rows(g.LogDecay), dtrap: rows(g.Trap),
 		db: rows(g.B), dc: rows(g.C), dspeeds: rows(g.Angles),
