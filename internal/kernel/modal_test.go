@@ -89,6 +89,12 @@ func (c *modalCase) naive() (y, state []float64) {
 
 func (c *modalCase) test(t *testing.T) {
 	t.Helper()
+	c.within(t, 2e-6)
+}
+
+// within compares with the definition, up to so much of the largest number.
+func (c *modalCase) within(t *testing.T, tolerance float64) {
+	t.Helper()
 	ld, ldd := c.channels+c.gap, c.channels+2*c.gap
 	dst, state := random(c.n*ldd, 5), slices.Clone(c.before)
 	old := slices.Clone(dst)
@@ -109,14 +115,14 @@ func (c *modalCase) test(t *testing.T) {
 			t.Fatalf("%v: position %d, channel %d is %v", c, row, ch, got)
 		}
 	}
-	if worst > 2e-6*size {
+	if worst > tolerance*size {
 		t.Fatalf("%v: result off by %.3g of %.3g", c, worst, size)
 	}
 	worst, size = 0, 0
 	for i, w := range wantState {
 		worst, size = max(worst, math.Abs(float64(state[i])-w)), max(size, math.Abs(w))
 	}
-	if worst > 2e-6*size {
+	if worst > tolerance*size {
 		t.Fatalf("%v: state off by %.3g of %.3g", c, worst, size)
 	}
 }
@@ -238,11 +244,13 @@ func TestModalFilterPanics(t *testing.T) {
 	mustPanic(t, "positions", func() { f.Filter(x, 20, x, 20, -1, s, 0, 2) })
 }
 
+// With few states, the largest is small beside those that it came from and that its
+// error is of.
 func FuzzModalFilter(f *testing.F) {
 	f.Add(uint(70), uint(17), uint(3), uint(5), uint(1))
 	f.Fuzz(func(t *testing.T, n, channels, pairs, reals, gap uint) {
 		c := newModalCase(int(n%300), int(1+channels%40), int(pairs%12), int(reals%12), int(gap%4))
-		cputest.ForEachTier(t, func(t *testing.T) { c.test(t) })
+		cputest.ForEachTier(t, func(t *testing.T) { c.within(t, 1e-5) })
 	})
 }
 
