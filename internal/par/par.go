@@ -53,7 +53,8 @@ const (
 	chunksPerWorker = 4                      // so that a late worker still finds something to do
 	idlePolls       = 1200                   // how long a worker polls before it sleeps: 50 to 100 µs
 	waitPolls       = 200                    // polls of the caller between two looks at the clock
-	patience        = 100 * time.Microsecond // a longer wait for claimed chunks is a stall
+	patience        = 100 * time.Microsecond // a longer wait for claimed chunks may be a stall
+	stallChunks     = 3                      // if it is longer than so many chunks take
 	penalty         = 40                     // how many times the stall the pool is then left alone
 )
 
@@ -110,15 +111,23 @@ func (p *pool) tryDo(n, grain, procs int, t Task) bool {
 	p.undone.Store(int64(chunks))
 	p.ticket.Store((p.ticket.Load()>>32+1)<<32 | uint64(chunks))
 	p.rouse(min(chunks, procs) - 1)
+	begin, own := time.Now(), 0
 	for p.claim() {
+		own++
 	}
-	p.wait()
+	// A worker may have begun its last chunk just before the caller ended its own.
+	allowed := patience
+	if own > 0 {
+		allowed = max(patience, stallChunks*time.Since(begin)/time.Duration(own))
+	}
+	p.wait(allowed)
 	p.task = nil
 	return true
 }
 
-// wait polls until the chunks that workers hold are done.
-func (p *pool) wait() {
+// wait polls until the chunks that workers hold are done. If that takes longer than
+// allowed, a worker has been taken off its core.
+func (p *pool) wait(allowed time.Duration) {
 	var start time.Time
 	for polls := 0; p.undone.Load() != 0; polls++ {
 		pause()
@@ -135,7 +144,7 @@ func (p *pool) wait() {
 	if start.IsZero() {
 		return
 	}
-	if now := time.Now(); now.Sub(start) > patience {
+	if now := time.Now(); now.Sub(start) > allowed {
 		p.resume = now.Add(penalty * now.Sub(start))
 	}
 }
