@@ -16,11 +16,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strings"
 
+	"github.com/seqmix/seqmix/examples/internal/corpus"
 	"github.com/seqmix/seqmix/examples/internal/hybrid"
 )
 
@@ -74,11 +73,11 @@ func parse(args []string) (options, error) {
 	}
 	o.model.Pattern = strings.Split(*pattern, ",")
 	if o.data == "" {
-		root, err := exec.Command("go", "env", "GOROOT").Output()
+		dir, err := corpus.StandardLibrary()
 		if err != nil {
-			return o, fmt.Errorf("go env GOROOT: %w (-data names other text)", err)
+			return o, fmt.Errorf("%w (-data names other text)", err)
 		}
-		o.data = filepath.Join(strings.TrimSpace(string(root)), "src")
+		o.data = dir
 	}
 	o.model.MaxLen = max(o.length, 8192)
 	switch {
@@ -100,7 +99,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	c, err := readCorpus(o.data, strings.Split(o.extensions, ","))
+	c, err := corpus.Read(o.data, strings.Split(o.extensions, ","))
 	if err != nil {
 		return err
 	}

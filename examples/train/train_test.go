@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/seqmix/seqmix/checkpoint"
+	"github.com/seqmix/seqmix/examples/internal/corpus"
 	"github.com/seqmix/seqmix/examples/internal/hybrid"
 )
 
@@ -62,7 +63,7 @@ func TestLearns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := readCorpus(o.data, []string{".txt"})
+	c, err := corpus.Read(o.data, []string{".txt"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,14 +71,14 @@ func TestLearns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, err := tr.heldOut(heldBytes)
+	before, err := c.BitsPerByte(tr.model, heldBytes)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := tr.run(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	after, err := tr.heldOut(heldBytes)
+	after, err := c.BitsPerByte(tr.model, heldBytes)
 	if err != nil {
 		t.Fatal(err)
 	}

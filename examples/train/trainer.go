@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+	"github.com/seqmix/seqmix/examples/internal/corpus"
 	"github.com/seqmix/seqmix/examples/internal/hybrid"
 	"github.com/seqmix/seqmix/lm"
 	"github.com/seqmix/seqmix/tokenizer"
@@ -22,7 +23,7 @@ import (
 // A trainer is a training run with its reports.
 type trainer struct {
 	options
-	corpus *corpus
+	corpus *corpus.Corpus
 	model  *lm.Model
 	train  *train.Run
 	out    io.Writer
@@ -38,9 +39,9 @@ const (
 	modelFile = "model.safetensors"
 )
 
-func newTrainer(o options, c *corpus, out io.Writer) (*trainer, error) {
-	if o.length >= len(c.text) {
-		return nil, fmt.Errorf("-length %d: the text has %d bytes", o.length, len(c.text))
+func newTrainer(o options, c *corpus.Corpus, out io.Writer) (*trainer, error) {
+	if o.length >= len(c.Text) {
+		return nil, fmt.Errorf("-length %d: the text has %d bytes", o.length, len(c.Text))
 	}
 	m, err := hybrid.New(o.model, rand.New(rand.NewPCG(o.seed, 0)))
 	if err != nil {
@@ -50,7 +51,7 @@ func newTrainer(o options, c *corpus, out io.Writer) (*trainer, error) {
 	t.train, err = train.NewRun(m, train.Config{
 		Steps: o.steps,
 		Batch: func(step int) ([]train.Batch, error) {
-			return []train.Batch{c.batch(o.seed, step, o.batch, o.length)}, nil
+			return []train.Batch{c.Batch(o.seed, step, o.batch, o.length)}, nil
 		},
 		Rate:  train.WarmupCosine(0, o.rate, o.rate/10, o.warmup, o.steps),
 		Clip:  1,
@@ -72,7 +73,7 @@ func newTrainer(o options, c *corpus, out io.Writer) (*trainer, error) {
 // run trains to the end, or until ctx ends, and saves.
 func (t *trainer) run(ctx context.Context) error {
 	parameters, _ := t.model.Size()
-	fmt.Fprintf(t.out, "%d parameters; %.1f MB of text in %d files, %d of them held out\n", parameters, float64(t.corpus.bytes)/1e6, t.corpus.files, len(t.corpus.held))
+	fmt.Fprintf(t.out, "%d parameters; %.1f MB of text in %d files, %d of them held out\n", parameters, float64(t.corpus.Bytes)/1e6, t.corpus.Files, len(t.corpus.Held))
 	t.first, t.began = t.train.Steps(), time.Now()
 	if t.first > 0 {
 		fmt.Fprintf(t.out, "going on after step %d\n", t.first)
@@ -88,7 +89,7 @@ func (t *trainer) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	bits, err := t.heldOut(math.MaxInt)
+	bits, err := t.corpus.BitsPerByte(t.model, math.MaxInt)
 	if err != nil {
 		return err
 	}
@@ -116,7 +117,7 @@ func (t *trainer) report(s train.Step) error {
 	if err := t.train.Save(filepath.Join(t.dir, runFile)); err != nil {
 		return err
 	}
-	held, err := t.heldOut(heldBytes)
+	held, err := t.corpus.BitsPerByte(t.model, heldBytes)
 	if err != nil {
 		return err
 	}
@@ -131,29 +132,6 @@ func (t *trainer) report(s train.Step) error {
 
 // heldBytes is how much of held-out text is looked at from time to time.
 const heldBytes = 50_000
-
-// heldOut returns the bits per byte of held-out files, each from its beginning, up to about
-// so many bytes.
-func (t *trainer) heldOut(most int) (float64, error) {
-	sum, n := 0.0, 0
-	for _, text := range t.corpus.held {
-		if n >= most {
-			break
-		}
-		if t.model.MaxLen > 0 {
-			text = text[:min(len(text), t.model.MaxLen-1)]
-		}
-		scores, err := t.model.Score(append([]int{0}, tokenizer.Bytes{}.Encode(string(text))...))
-		if err != nil {
-			return 0, err
-		}
-		for _, s := range scores {
-			sum -= s
-		}
-		n += len(scores)
-	}
-	return sum / math.Ln2 / float64(n), nil
-}
 
 // sample lets the model write a few lines.
 func (t *trainer) sample() (string, error) {
