@@ -84,6 +84,7 @@ func (s *residualStream) Mix(dst, src tensor.Seq) {
 	branch := s.scratch.TakeSeq(src.Batch, src.Len, src.Dim)
 	s.inner.Mix(branch, src)
 	tensor.AddSeq(dst, src, branch)
+	s.scratch.Release()
 }
 
 // MixEach advances the streams with the temporary memory of s.
@@ -93,6 +94,7 @@ func (s *residualStream) MixEach(dst, src tensor.Seq, streams []Stream) {
 	branch := s.scratch.TakeSeq(src.Batch, src.Len, src.Dim)
 	mixParts(branch, src, streams, func(t Stream) Stream { return t.(*residualStream).inner })
 	tensor.AddSeq(dst, src, branch)
+	s.scratch.Release()
 }
 
 func (s *residualStream) Reset() { s.inner.Reset() }

@@ -153,6 +153,7 @@ func (s *MultiHeadStream) block(dst, src tensor.Seq) {
 	a.first, a.n, a.keys = first, src.Len, s.pos
 	a.run()
 	eachMat(dst, h.Slice(0, q), func(y, h tensor.Mat) { m.linear.out.ApplyMat(y, h) })
+	s.scratch.Release()
 }
 
 // project computes queries, keys and values, q, kv and kv wide, side by side.

@@ -239,6 +239,7 @@ func (s *baseConvStream) mix(dst, src tensor.Seq) {
 		}
 		s.mixer.gate(dst.Slice(t, end), u, y, &s.scratch)
 	}
+	s.scratch.Release()
 }
 
 // MixEach advances several streams of one sequence each, with the memory of s.

@@ -238,6 +238,8 @@ func (s *GatedConvStream) mixBlock(dst, src tensor.Seq, first int) {
 	}
 	m.out.ApplyMat(out, s.xz.Slice(0, e))
 	rowmat.Scatter(dst, out)
+	s.xz = tensor.Mat{}
+	s.scratch.Release()
 }
 
 func (s *GatedConvStream) strips() int { return (s.mixer.channels() + stripWidth - 1) / stripWidth }

@@ -106,6 +106,7 @@ func (s *LinearAttentionStream) mixBlock(dst, src tensor.Seq, first int, at curs
 	}
 	m.proj.ApplyMat(out, v.Mat())
 	rowmat.Scatter(dst, out)
+	s.scratch.Release()
 }
 
 // attendEach is State.attend for the states of a group, v being the result.

@@ -62,6 +62,7 @@ func (s *CascadeStream) Apply(dst, src tensor.Seq) {
 		s.run(y, z, nil, &s.scratch)
 		tensor.Copy(dst.Slice(t, end), y)
 	}
+	s.scratch.Release()
 }
 
 // run computes one block, contiguous in memory, and overwrites z. If there is a mask, a

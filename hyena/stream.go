@@ -117,6 +117,7 @@ func (s *Stream) Mix(dst, src tensor.Seq) {
 		s.n += n
 		t += n
 	}
+	s.scratch.Release()
 }
 
 // MixEach computes the projections of all streams together.
@@ -145,6 +146,7 @@ func (s *Stream) MixEach(dst, src tensor.Seq, streams []seqmix.Stream) {
 		one.n += src.Len
 	}
 	applyLinear(dst, m.out, v.Mat(), &s.scratch)
+	s.scratch.Release()
 }
 
 // streamConvs are the long convolutions of a stream.

@@ -183,6 +183,7 @@ func (s *StripedStream) Mix(dst, src tensor.Seq) {
 	tensor.CheckMix("hyena.StripedStream.Mix", dst, src, s.mixer.Dim())
 	tensor.CheckSeq("hyena.StripedStream.Mix", src, s.cascade.batch, -1, -1)
 	s.run(dst, src, nil, &s.scratch)
+	s.scratch.Release()
 }
 
 // run computes the next positions, block by block. A mask is for a batch of one.
@@ -219,10 +220,11 @@ func (s *StripedStream) MixEach(dst, src tensor.Seq, streams []seqmix.Stream) {
 	s.mixer.in.ApplyMat(z.Mat(), gatherRows(src, y.Data))
 	for i, t := range streams {
 		one := t.(*StripedStream)
-		if one != s {
-			one.scratch.Reset()
-		}
 		one.cascade.run(y.Sequence(i), z.Sequence(i), nil, &one.scratch)
+		if one != s {
+			one.scratch.Release()
+		}
 	}
 	applyLinear(dst, s.mixer.out, y.Mat(), &s.scratch)
+	s.scratch.Release()
 }

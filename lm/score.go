@@ -57,13 +57,14 @@ func (m *Model) Logits(ids []int) (tensor.Seq, error) {
 
 // eachLogits calls f with the logits after each of ids.
 func (m *Model) eachLogits(ids []int, f func(i int, logits []float32)) error {
-	var s tensor.Scratch
+	s := tensor.GetScratch()
+	defer tensor.PutScratch(s)
 	return m.eachHidden(ids, func(first int, h tensor.Seq) {
 		for i := 0; i < h.Len; i += scoreRows {
 			rows := h.Slice(i, min(i+scoreRows, h.Len))
 			s.Reset()
 			logits := tensor.MatOf(s.Take(rows.Len*m.vocabulary()), rows.Len, m.vocabulary())
-			m.logits(&s, logits, rows)
+			m.logits(s, logits, rows)
 			for r := range rows.Len {
 				f(first+i+r, logits.Row(r))
 			}
@@ -96,5 +97,6 @@ func (m *Model) eachHidden(ids []int, f func(first int, h tensor.Seq)) error {
 		f(first, h)
 		first += len(piece)
 	}
+	s.scratch.Release()
 	return nil
 }

@@ -27,7 +27,7 @@ type Session struct {
 }
 
 // readPiece is the number of positions that are read at a time: enough for matrix
-// products to be efficient. The temporary memory of a session is in proportion to it.
+// products to be efficient. The temporary memory is in proportion to it.
 const readPiece = 512
 
 // NewSession returns a session at the beginning of a text. The error wraps
@@ -64,11 +64,12 @@ func (s *Session) Feed(ids ...int) error {
 		copy(s.last, s.read(ids[:n]).At(0, n-1))
 		ids = ids[n:]
 	}
+	s.scratch.Release()
 	return nil
 }
 
-// read runs the layers on checked tokens. What it returns is valid until the next
-// call.
+// read runs the layers on checked tokens. What it returns is valid until the next call,
+// or until scratch is released.
 func (s *Session) read(ids []int) tensor.Seq {
 	s.scratch.Reset()
 	x := s.scratch.TakeSeq(1, len(ids), s.model.Dim())
@@ -95,6 +96,7 @@ func (s *Session) Logits() []float32 {
 	copy(h.Data, s.last)
 	s.model.finish(h)
 	s.setLogits(func(dst tensor.Mat) { s.model.logits(&s.scratch, dst, h) })
+	s.scratch.Release()
 	return s.logits
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -231,6 +232,38 @@ func TestManySessions(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestTemporaryMemory checks that the temporary memory of a long prompt does not grow with
+// the number of layers, nor with that of sessions.
+func TestTemporaryMemory(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector loses memory on purpose")
+	}
+	const layers, sessions = 40, 5
+	m := newModel(t)
+	for len(m.Layers) < layers {
+		m.Layers = append(m.Layers, m.Layers[0])
+	}
+	ids := randomIDs(512)
+	newSession(t, m, ids...).Logits()
+	var all []*lm.Session
+	for range sessions {
+		all = append(all, newSession(t, m))
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for _, s := range all {
+		feed(t, s, ids...)
+		s.Logits()
+	}
+	runtime.ReadMemStats(&after)
+	const activations = 4 * 512 * dim // between two layers
+	if n := after.TotalAlloc - before.TotalAlloc; n > sessions*layers*activations/4 {
+		t.Errorf("%d sessions of %d layers allocate %d bytes, that is %.1f times what is between two layers", sessions, layers, n, float64(n)/activations)
+	} else {
+		t.Logf("%d bytes", n)
+	}
 }
 
 // TestFeedAllocates checks that a token costs no memory, but for the list of tokens.

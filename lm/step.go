@@ -63,4 +63,5 @@ func (t *stepper) step(m *Model, sessions []*Session, ids []int) {
 	for i, s := range sessions {
 		s.setLogits(func(dst tensor.Mat) { copy(dst.Data, logits.Row(i)) })
 	}
+	t.scratch.Release()
 }

@@ -98,6 +98,7 @@ func (s *MixerStream) Mix(dst, src tensor.Seq) {
 		s.mixer.mix(dst.Slice(t, t+n), src.Slice(t, t+n), s.short, long, &s.scratch)
 		t += n
 	}
+	s.scratch.Release()
 }
 
 // togetherLen is how many positions of each stream are computed together at most. With more,
@@ -126,6 +127,7 @@ func (s *MixerStream) MixEach(dst, src tensor.Seq, streams []seqmix.Stream) {
 	s.scratch.Reset()
 	s.mixer.mix(dst, src, &s.each[0], [2]mixable{&s.each[1], &s.each[2]}, &s.scratch)
 	s.each = [3]eachPart{}
+	s.scratch.Release()
 }
 
 // An eachPart is one part of each of several streams of one sequence: the short convolution,

@@ -36,6 +36,7 @@ func (s *scratchStream) Mix(dst, src tensor.Seq) {
 	tensor.CheckSeq(s.op, src, s.batch, -1, -1)
 	s.scratch.Reset()
 	s.layer.mix(dst, src, &s.scratch)
+	s.scratch.Release()
 }
 
 func (s *scratchStream) Clone() seqmix.Stream { return newStream(s.layer, s.batch, s.kind) }

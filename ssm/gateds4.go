@@ -225,6 +225,8 @@ func (s *GatedS4Stream) mixBlock(dst, src tensor.Seq, first, _ int, _ []int) {
 	}
 	m.outProj.ApplyMat(out, y.Mat())
 	rowmat.Scatter(dst, out)
+	s.block.scratch.Release()
+	s.scratch.Release()
 }
 
 // A siluGate multiplies the rows of a matrix by the SiLU of those of another.

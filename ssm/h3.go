@@ -251,6 +251,7 @@ func (s *H3Stream) mixBlock(dst, src tensor.Seq, first, _ int, _ []int) {
 	}
 	m.o.ApplyMat(out, v) // where the heads have left their results
 	rowmat.Scatter(dst, out)
+	s.scratch.Release()
 }
 
 // h3Heads are the products of keys and values before the diagonal system, and the sums

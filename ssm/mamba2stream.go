@@ -97,6 +97,7 @@ func (s *Mamba2Stream) mixBlock(dst, src tensor.Seq, first, t int, starts []int)
 	}
 	m.outProj.ApplyMat(out, mixed)
 	rowmat.Scatter(dst, out)
+	s.scratch.Release()
 }
 
 // mamba2Parts are the parts of a row that the input projection makes.

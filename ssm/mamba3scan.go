@@ -149,4 +149,5 @@ func (p *trapezoidRun) part(dst, src tensor.Seq, s *Trapezoid, b, t, end int) {
 		p.block.z = rows(s.Z)
 	}
 	p.block.run()
+	p.scratch.Release()
 }

@@ -83,6 +83,7 @@ func (s *Mamba3Stream) mixBlock(dst, src tensor.Seq, first, t int, starts []int)
 	}
 	m.outProj.ApplyMat(out, s.normed.x)
 	rowmat.Scatter(dst, out)
+	s.scratch.Release()
 }
 
 // mamba3Parts are the parts of a row that the input projection makes.

@@ -138,6 +138,8 @@ func (s *MambaStream) mixBlock(dst, src tensor.Seq, first, t int, starts []int) 
 	}
 	m.outProj.ApplyMat(out, s.block.x)
 	rowmat.Scatter(dst, out)
+	s.block = mambaBlock{starts: s.block.starts[:0]}
+	s.scratch.Release()
 }
 
 // convolve convolves the block: each stream of a group the part that is its own.

@@ -61,6 +61,7 @@ func (s *S4BlockStream) Mix(dst, src tensor.Seq) {
 func (s *S4BlockStream) mixBlock(dst, src tensor.Seq, first, _ int, _ []int) {
 	s.scratch.Reset()
 	s.mix(dst, src, first)
+	s.scratch.Release()
 }
 
 // mix computes some positions of sequence first and the ones after it. It takes what

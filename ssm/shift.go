@@ -198,6 +198,7 @@ func (s *ShiftStream) mixBlock(dst, src tensor.Seq, first, _ int, _ []int) {
 	tensor.Copy(x, src)
 	s.conv.run(convBlock{first: first, sequences: src.Batch, length: src.Len, x: x.Mat()})
 	tensor.Copy(dst, x)
+	s.scratch.Release()
 }
 
 // State returns the states h, of shape (batch, H, N).

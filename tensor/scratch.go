@@ -11,21 +11,36 @@ import (
 //
 //	s.Reset()
 //	a, b := s.Take(n), s.Take(m)
+//	…
+//	s.Release()
 type Scratch struct {
-	block []float32
-	used  int
-	spill int // elements handed out beyond block since Reset
+	memory *memory // nil until it is needed
+	used   int
+	spill  int // elements handed out beyond memory since Reset
 }
 
+// A memory is what a Scratch hands out. It passes from one Scratch to another.
+type memory struct{ block []float32 }
+
+// memories holds what no Scratch is using.
+var memories = sync.Pool{New: func() any { return new(memory) }}
+
 // Take returns n float32s of undefined content, aligned to 64 bytes. They remain
-// the caller's until the next Reset.
+// the caller's until the next Reset or Release.
 func (s *Scratch) Take(n int) []float32 {
 	need := (n + 15) &^ 15
-	if s.used+need > len(s.block) {
+	if s.memory == nil {
+		s.memory = memories.Get().(*memory)
+	}
+	if len(s.memory.block) < need && s.used == 0 {
+		s.memory.block = aligned(need)
+	}
+	block := s.memory.block
+	if s.used+need > len(block) {
 		s.spill += need
 		return aligned(need)[:n:n]
 	}
-	b := s.block[s.used : s.used+n : s.used+n]
+	b := block[s.used : s.used+n : s.used+n]
 	s.used += need
 	return b
 }
@@ -34,25 +49,35 @@ func (s *Scratch) Take(n int) []float32 {
 // made part of what the Scratch keeps.
 func (s *Scratch) Reset() {
 	if s.spill > 0 {
-		s.block = aligned(s.used + s.spill)
+		s.memory.block = aligned(s.used + s.spill)
 		s.spill = 0
 	}
 	s.used = 0
 }
 
+// Release is Reset that also lends the memory to others until this Scratch is used
+// again. A Stream does so at the end of Mix, so that all layers of a model, and all
+// sessions that wait for their turn, have the temporary memory of one.
+func (s *Scratch) Release() {
+	s.Reset()
+	if s.memory != nil {
+		memories.Put(s.memory)
+		s.memory = nil
+	}
+}
+
 var scratches = sync.Pool{New: func() any { return new(Scratch) }}
 
 // GetScratch lends a Scratch, reset, for the length of one call. A mixer's Mix uses
-// it, since a Mixer itself holds no temporary memory; a Stream has its own Scratch.
-func GetScratch() *Scratch {
-	s := scratches.Get().(*Scratch)
-	s.Reset()
-	return s
-}
+// it, since a Mixer itself holds no temporary memory; a Stream has a Scratch of its own.
+func GetScratch() *Scratch { return scratches.Get().(*Scratch) }
 
 // PutScratch gives back what GetScratch lent. The caller no longer uses it nor any
 // buffer from it.
-func PutScratch(s *Scratch) { scratches.Put(s) }
+func PutScratch(s *Scratch) {
+	s.Release()
+	scratches.Put(s)
+}
 
 // aligned returns n zeroed float32s whose first lies on a cache line.
 func aligned(n int) []float32 {

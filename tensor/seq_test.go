@@ -252,6 +252,38 @@ func TestScratch(t *testing.T) {
 	}
 }
 
+// TestScratchRelease checks that memory passes from one Scratch to another, whichever of
+// two is the larger, and that no memory is lent twice.
+func TestScratchRelease(t *testing.T) {
+	var a, b Scratch
+	x := a.Take(100)
+	a.Release()
+	y, z := a.Take(100), b.Take(100)
+	for i := range y {
+		y[i], z[i] = 1, 2
+	}
+	if y[0] != 1 || z[0] != 2 {
+		t.Error("two Scratches share memory")
+	}
+	a.Release()
+	b.Release()
+	b.Release()
+	var none Scratch
+	none.Release()
+	turn := func(s *Scratch, n int) {
+		s.Take(n)
+		s.Take(50)
+		s.Release()
+	}
+	turns := func() { turn(&a, 300); turn(&b, 2000); turn(&a, len(x)) }
+	for range 3 {
+		turns()
+	}
+	if n := testing.AllocsPerRun(100, turns); n != 0 && !raceEnabled {
+		t.Errorf("Scratches that take turns allocate %v times", n)
+	}
+}
+
 func TestBorrowedScratch(t *testing.T) {
 	a, b := GetScratch(), GetScratch()
 	if a == b {
