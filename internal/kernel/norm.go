@@ -6,32 +6,41 @@ import "math"
 
 // RMSNorm computes dst = x/√(mean(x²) + eps) · weight. A nil weight is left out.
 func RMSNorm(dst, x, weight []float32, eps float32) {
+	if weight != nil {
+		RMSNormRows(dst, x, weight[:len(x)], eps, 0)
+		return
+	}
 	meanSquare := float64(SumSquares(x)) / float64(len(x))
-	scaleBy(dst, x, weight, 1/math.Sqrt(meanSquare+float64(eps)))
+	Scale(dst, float32(1/math.Sqrt(meanSquare+float64(eps))), x)
 }
 
 // RMSNormOutside computes dst = x/(√mean(x²) + eps) · weight, with eps outside the
 // root. A nil weight is left out.
 func RMSNormOutside(dst, x, weight []float32, eps float32) {
-	meanSquare := float64(SumSquares(x)) / float64(len(x))
-	scaleBy(dst, x, weight, 1/(math.Sqrt(meanSquare)+float64(eps)))
-}
-
-func scaleBy(dst, x, weight []float32, s float64) {
-	if weight == nil {
-		Scale(dst, float32(s), x)
-	} else {
-		ScaleMul(dst, float32(s), x, weight)
+	if weight != nil {
+		RMSNormRows(dst, x, weight[:len(x)], 0, eps)
+		return
 	}
+	meanSquare := float64(SumSquares(x)) / float64(len(x))
+	Scale(dst, float32(1/(math.Sqrt(meanSquare)+float64(eps))), x)
 }
 
 // LayerNorm computes dst = (x - mean)/√(variance + eps) · weight + bias, with the
 // variance Σ(x-mean)²/n. A nil weight or bias is left out.
 func LayerNorm(dst, x, weight, bias []float32, eps float32) {
+	if weight != nil && bias != nil {
+		LayerNormRows(dst, x, weight[:len(x)], bias, eps)
+		return
+	}
 	n := float64(len(x))
 	AddConst(dst, x, -float32(float64(Sum(x))/n))
 	variance := float64(SumSquares(dst)) / n
-	scaleBy(dst, dst, weight, 1/math.Sqrt(variance+float64(eps)))
+	scale := float32(1 / math.Sqrt(variance+float64(eps)))
+	if weight != nil {
+		ScaleMul(dst, scale, dst, weight)
+	} else {
+		Scale(dst, scale, dst)
+	}
 	if bias != nil {
 		Add(dst, dst, bias)
 	}

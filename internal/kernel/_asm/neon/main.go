@@ -29,6 +29,7 @@ var groups = map[string]func(*arm64.File){
 	"linattn":   linattn,
 	"math":      mathKernels,
 	"modal":     modal,
+	"normrows":  normRows,
 	"probe":     probe,
 	"scan":      scan,
 	"taylor":    taylor,

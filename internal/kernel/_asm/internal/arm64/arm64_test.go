@@ -25,6 +25,7 @@ func TestEncodings(t *testing.T) {
 		"0x6ebfee43 // facgt v3.4s, v18.4s, v31.4s":  func() { f.AbsGreater(a, b) },
 		"0x4ea0fa43 // fabs v3.4s, v18.4s":           func() { f.Abs(a) },
 		"0x6ea0fa43 // fneg v3.4s, v18.4s":           func() { f.Neg(a) },
+		"0x6ea1fa43 // fsqrt v3.4s, v18.4s":          func() { f.Sqrt(a) },
 		"0x4e21da43 // scvtf v3.4s, v18.4s":          func() { f.FromInt(a) },
 		"0x6e30fa43 // fmaxv s3, v18.4s":             func() { f.MaxAcross(a) },
 		"0x0f08a643 // sxtl v3.8h, v18.8b":           func() { f.WidenLow8(a) },

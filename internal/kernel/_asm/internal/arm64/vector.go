@@ -178,6 +178,7 @@ func (f *Func) MulTo(a, b, r V)   { f.binaryTo(0x6e20dc00, "fmul", a, b, r) }
 func (f *Func) MaxTo(a, b, r V)   { f.binaryTo(0x4e20f400, "fmax", a, b, r) }
 func (f *Func) Abs(x V) V         { return f.unary(0x4ea0f800, "fabs v%d.4s, v%d.4s", x) }
 func (f *Func) Neg(x V) V         { return f.unary(0x6ea0f800, "fneg v%d.4s, v%d.4s", x) }
+func (f *Func) Sqrt(x V) V        { return f.unary(0x6ea1f800, "fsqrt v%d.4s, v%d.4s", x) }
 func (f *Func) FromInt(x V) V     { return f.unary(0x4e21d800, "scvtf v%d.4s, v%d.4s", x) }
 func (f *Func) MaxAcross(x V) V   { return f.unary(0x6e30f800, "fmaxv s%d, v%d.4s", x) }
 func (f *Func) WidenLow8(x V) V   { return f.unary(0x0f08a400, "sxtl v%d.8h, v%d.8b", x) }
