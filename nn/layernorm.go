@@ -2,7 +2,6 @@ package nn
 
 import (
 	"iter"
-	"math"
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
@@ -48,6 +47,10 @@ func (n *LayerNorm) Mix(dst, src tensor.Seq) {
 
 func (n *LayerNorm) rows(dst, src tensor.Mat) {
 	w, b := paramlist.Data(n.Weight), paramlist.Data(n.Bias)
+	if w != nil && b != nil {
+		kernel.LayerNormRows(dst.Data, src.Data, w, b, n.Eps)
+		return
+	}
 	for i := range src.Rows {
 		kernel.LayerNorm(dst.Row(i), src.Row(i), w, b, n.Eps)
 	}
@@ -77,14 +80,6 @@ func (n *LayerNorm) Backward(dsrc, ddst, src tensor.Seq, grads seqmix.Grads) {
 	normBackward(n, dsrc, ddst, src, n.Weight, n.Bias, grads)
 }
 
-// normalise writes x without its mean and scale to unit.
-func (n *LayerNorm) normalise(unit, x []float32) (scale, slope float32) {
-	count := float64(len(x))
-	kernel.AddConst(unit, x, -float32(float64(kernel.Sum(x))/count))
-	variance := float64(kernel.SumSquares(unit)) / count
-	scale = float32(1 / math.Sqrt(variance+float64(n.Eps)))
-	kernel.Scale(unit, scale, unit)
-	return scale, 1
+func (n *LayerNorm) gradRows(dx, dy, x, weight, dweight, dbias []float32) {
+	kernel.LayerNormGradRows(dx, dy, x, weight, dweight, dbias, n.Eps)
 }
-
-func (n *LayerNorm) centred() bool { return true }

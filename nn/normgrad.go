@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"sync"
+
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
@@ -8,15 +10,12 @@ import (
 	"github.com/seqmix/seqmix/tensor"
 )
 
-// A normaliser is a norm without its weight and bias.
+// A normaliser is a norm that computes the gradients of rows, which lie one after the
+// other.
 type normaliser interface {
-	// normalise writes the normalised x to unit. It returns the scale that x, or x
-	// without its mean, was multiplied by, and the slope of the gradient along unit,
-	// see normBackward: 1 if scale is 1/√(mean(x²)+eps).
-	normalise(unit, x []float32) (scale, slope float32)
-
-	// centred reports whether normalise takes off the mean.
-	centred() bool
+	// gradRows computes dx from dy and adds the gradients of the weight and of the bias
+	// to dweight and dbias, as a norm with this weight has them.
+	gradRows(dx, dy, x, weight, dweight, dbias []float32)
 }
 
 // normBlock is the number of positions whose contributions to the gradients of the
@@ -24,12 +23,7 @@ type normaliser interface {
 // sums do not depend on the number of cores.
 const normBlock = 64
 
-// normBackward computes the gradients of y = weight·unit(src) + bias. With u for
-// the unit vector at a position and g = weight·ddst,
-//
-//	dsrc = scale · (g - mean(g) - u·slope·mean(g·u))
-//
-// where mean(g) is for centred norms only, dweight = Σ ddst·u and dbias = Σ ddst.
+// normBackward computes the gradients of a norm. A weight that is nil counts as ones.
 func normBackward(n normaliser, dsrc, ddst, src tensor.Seq, weight, bias *tensor.Tensor, grads seqmix.Grads) {
 	if dsrc.Contiguous() && ddst.Contiguous() && src.Contiguous() {
 		dsrc, ddst, src = oneSequence(dsrc), oneSequence(ddst), oneSequence(src)
@@ -40,19 +34,19 @@ func normBackward(n normaliser, dsrc, ddst, src tensor.Seq, weight, bias *tensor
 	}
 	s := tensor.GetScratch()
 	blocks := (positions + normBlock - 1) / normBlock
-	g := &normGrad{norm: n, dsrc: dsrc, ddst: ddst, src: src, weight: paramlist.Data(weight), temporary: s.TakeSeq(blocks, 2, src.Dim)}
-	dweight, dbias := gradOf(grads, weight), gradOf(grads, bias)
-	if dweight != nil {
-		g.dweight = s.TakeSeq(1, blocks, src.Dim)
-		clear(g.dweight.Data)
+	g := normGrads.Get().(*normGrad)
+	*g = normGrad{norm: n, dsrc: dsrc, ddst: ddst, src: src, weight: paramlist.Data(weight), sums: s.TakeSeq(2, blocks, src.Dim)}
+	if g.weight == nil {
+		g.weight = s.Take(src.Dim)
+		for i := range g.weight {
+			g.weight[i] = 1
+		}
 	}
-	if dbias != nil {
-		g.dbias = s.TakeSeq(1, blocks, src.Dim)
-		clear(g.dbias.Data)
-	}
-	par.Do(blocks, 1, g)
-	addRows(dweight, g.dweight)
-	addRows(dbias, g.dbias)
+	par.Do(blocks, elementGrain/(normBlock*max(src.Dim, 1))+1, g)
+	addRows(gradOf(grads, weight), g.sums.Sequence(0))
+	addRows(gradOf(grads, bias), g.sums.Sequence(1))
+	*g = normGrad{}
+	normGrads.Put(g)
 	tensor.PutScratch(s)
 }
 
@@ -64,9 +58,9 @@ func gradOf(grads seqmix.Grads, p *tensor.Tensor) []float32 {
 	return grads.Of(p)
 }
 
-// addRows adds all positions of s to sum.
+// addRows adds all positions of a sequence to sum, unless that is nil.
 func addRows(sum []float32, s tensor.Seq) {
-	for i := range s.Len {
+	for i := 0; i < s.Len && sum != nil; i++ {
 		kernel.Add(sum, sum, s.At(0, i))
 	}
 }
@@ -75,44 +69,26 @@ type normGrad struct {
 	norm            normaliser
 	dsrc, ddst, src tensor.Seq
 	weight          []float32
-	temporary       tensor.Seq // two vectors for each block
-	dweight, dbias  tensor.Seq // a vector for each block, or nothing if frozen
+	sums            tensor.Seq // gradients of the weight, and of the bias, of each block
 }
+
+var normGrads = sync.Pool{New: func() any { return new(normGrad) }}
 
 // Run computes blocks lo to hi-1.
 func (n *normGrad) Run(lo, hi int) {
 	for block := lo; block < hi; block++ {
+		dweight, dbias := n.sums.At(0, block), n.sums.At(1, block)
+		clear(dweight)
+		clear(dbias)
 		end := min((block+1)*normBlock, n.src.Batch*n.src.Len)
-		for p := block * normBlock; p < end; p++ {
-			n.position(block, p/n.src.Len, p%n.src.Len)
+		for p := block * normBlock; p < end; {
+			b, i := p/n.src.Len, p%n.src.Len
+			count := min(end-p, n.src.Len-i)
+			dx, dy, x := positions(n.dsrc, b, i, count), positions(n.ddst, b, i, count), positions(n.src, b, i, count)
+			n.norm.gradRows(dx.Data, dy.Data, x.Data, n.weight, dweight, dbias)
+			p += count
 		}
 	}
-}
-
-func (n *normGrad) position(block, b, i int) {
-	dx, dy, x := n.dsrc.At(b, i), n.ddst.At(b, i), n.src.At(b, i)
-	unit, g := n.temporary.At(block, 0), n.temporary.At(block, 1)
-	scale, slope := n.norm.normalise(unit, x)
-	if n.dweight.Len > 0 {
-		kernel.MulAdd(n.dweight.At(0, block), dy, unit)
-	}
-	if n.dbias.Len > 0 {
-		sum := n.dbias.At(0, block)
-		kernel.Add(sum, sum, dy)
-	}
-	if n.weight != nil {
-		kernel.Mul(g, dy, n.weight)
-	} else {
-		copy(g, dy)
-	}
-	count := float32(len(x))
-	if n.norm.centred() {
-		kernel.AddConst(g, g, -kernel.Sum(g)/count)
-	}
-	// unit has no mean if the norm is centred, so that mean(g·unit) is the same
-	// with and without the mean of g.
-	kernel.AddScaled(dx, g, -slope*kernel.Dot(g, unit)/count, unit)
-	kernel.Scale(dx, scale, dx)
 }
 
 // checkBackward panics with a *tensor.ShapeError unless all are dim wide and of the

@@ -2,7 +2,6 @@ package nn
 
 import (
 	"iter"
-	"math"
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
@@ -53,14 +52,26 @@ func (n *RMSNorm) Mix(dst, src tensor.Seq) {
 }
 
 func (n *RMSNorm) rows(dst, src tensor.Mat) {
-	w := paramlist.Data(n.Weight)
+	if w := paramlist.Data(n.Weight); w != nil {
+		inside, outside := n.eps()
+		kernel.RMSNormRows(dst.Data, src.Data, w, inside, outside)
+		return
+	}
 	for i := range src.Rows {
 		if n.Outside {
-			kernel.RMSNormOutside(dst.Row(i), src.Row(i), w, n.Eps)
+			kernel.RMSNormOutside(dst.Row(i), src.Row(i), nil, n.Eps)
 		} else {
-			kernel.RMSNorm(dst.Row(i), src.Row(i), w, n.Eps)
+			kernel.RMSNorm(dst.Row(i), src.Row(i), nil, n.Eps)
 		}
 	}
+}
+
+// eps returns what is added in the root and beside it.
+func (n *RMSNorm) eps() (inside, outside float32) {
+	if n.Outside {
+		return 0, n.Eps
+	}
+	return n.Eps, 0
 }
 
 // Params yields the weight, if there is one.
@@ -87,22 +98,7 @@ func (n *RMSNorm) Backward(dsrc, ddst, src tensor.Seq, grads seqmix.Grads) {
 	normBackward(n, dsrc, ddst, src, n.Weight, nil, grads)
 }
 
-// normalise writes x without its scale to unit.
-func (n *RMSNorm) normalise(unit, x []float32) (scale, slope float32) {
-	meanSquare := float64(kernel.SumSquares(x)) / float64(len(x))
-	slope = 1
-	if n.Outside {
-		rms := math.Sqrt(meanSquare)
-		scale = float32(1 / (rms + float64(n.Eps)))
-		slope = float32((rms + float64(n.Eps)) / rms)
-		if rms == 0 {
-			slope = 0
-		}
-	} else {
-		scale = float32(1 / math.Sqrt(meanSquare+float64(n.Eps)))
-	}
-	kernel.Scale(unit, scale, x)
-	return scale, slope
+func (n *RMSNorm) gradRows(dx, dy, x, weight, dweight, _ []float32) {
+	inside, outside := n.eps()
+	kernel.RMSNormGradRows(dx, dy, x, weight, dweight, inside, outside)
 }
-
-func (n *RMSNorm) centred() bool { return false }
