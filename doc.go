@@ -26,6 +26,12 @@
 // with a *tensor.ShapeError. What comes from outside the program, such as
 // configurations, files and saved states, gives errors.
 //
+// # Training
+//
+// [Record] is Mix with a [Tape] that goes back; package train does the rest. Sequences
+// that are too long for one tape are recorded in segments, with gradients that flow from
+// each into the state that the one before it has left: see [RecordSegment].
+//
 // # Speed
 //
 // The kernels use AVX-512 or AVX2 on amd64 and NEON on arm64, chosen when the

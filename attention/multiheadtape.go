@@ -14,6 +14,12 @@ import (
 // before it, too. With ConvTaps there are no gradients, and the error wraps
 // [errors.ErrUnsupported].
 func (m *MultiHead) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
+	return m.record(dst, src, [2]tensor.Seq{}, 0)
+}
+
+// record records positions from the given one on, behind keys and values of positions
+// before. If those are no sequences at all, the tape keeps no others than its own.
+func (m *MultiHead) record(dst, src tensor.Seq, past [2]tensor.Seq, position int) (*multiHeadTape, error) {
 	tensor.CheckMix("attention.MultiHead.Record", dst, src, m.Dim())
 	if m.conv != nil {
 		return nil, fmt.Errorf("attention: gradients of attention with a convolution: %w", errors.ErrUnsupported)
@@ -22,7 +28,7 @@ func (m *MultiHead) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 		src = copyOf(src)
 	}
 	c := m.cfg
-	t := &multiHeadTape{mixer: m, src: src, qkv: m.newQKV(src)}
+	t := &multiHeadTape{mixer: m, src: src, qkv: m.newQKV(src), position: position}
 	m.project(t.qkv, src)
 	if m.qNorm != nil {
 		t.raw = m.newQKV(src)
@@ -35,6 +41,10 @@ func (m *MultiHead) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 		})
 	}
 	t.rotate(t.qkv, false)
+	if past[0].Dim > 0 {
+		_, k, v := m.rows(t.qkv)
+		t.keys, t.values = behind(past[0], k, src), behind(past[1], v, src)
+	}
 	t.out = tensor.NewSeq(src.Batch, src.Len, c.Heads*c.HeadDim)
 	t.lse = make([]float32, src.Batch*src.Len*c.Heads)
 	m.dotProduct().apply(t.operands())
@@ -95,6 +105,10 @@ type multiHeadTape struct {
 	raw   qkv // queries and keys before their norms, if there are any
 	out   tensor.Seq
 	lse   []float32
+
+	// Of a segment: where it begins, and the keys and values before it and of it.
+	position     int
+	keys, values tensor.Seq
 }
 
 func (t *multiHeadTape) operands() operands {
@@ -104,6 +118,9 @@ func (t *multiHeadTape) operands() operands {
 		out: rowsOf(t.out), lse: rows{t.lse, t.src.Len * c.Heads, c.Heads},
 	}
 	o.q, o.k, o.v = t.mixer.rows(t.qkv)
+	if t.keys.Dim > 0 {
+		o.keys, o.k, o.v = t.keys.Len, rowsOf(t.keys), rowsOf(t.values)
+	}
 	return o
 }
 
@@ -113,10 +130,10 @@ func (t *multiHeadTape) rotate(x qkv, back bool) {
 	switch {
 	case m.rope == nil:
 	case c.Layout.Fused():
-		m.rope.rotateRows(rowsOf(x.q), t.src.Batch, t.src.Len, c.Heads+c.KVHeads, 0, back)
+		m.rope.rotateRows(rowsOf(x.q), t.src.Batch, t.src.Len, c.Heads+c.KVHeads, t.position, back)
 	default:
-		m.rope.rotateRows(rowsOf(x.q), t.src.Batch, t.src.Len, c.Heads, 0, back)
-		m.rope.rotateRows(rowsOf(x.k), t.src.Batch, t.src.Len, c.KVHeads, 0, back)
+		m.rope.rotateRows(rowsOf(x.q), t.src.Batch, t.src.Len, c.Heads, t.position, back)
+		m.rope.rotateRows(rowsOf(x.k), t.src.Batch, t.src.Len, c.KVHeads, t.position, back)
 	}
 }
 
@@ -138,6 +155,13 @@ func (t *multiHeadTape) headsAt(x qkv, column, heads int) tensor.Seq {
 }
 
 func (t *multiHeadTape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
+	t.backward(dsrc, ddst, grads, func(dout, dq, dk, dv rows) {
+		t.mixer.dotProduct().backward(t.operands(), dout, dq, dk, dv)
+	})
+}
+
+// backward takes gradients back, through the attention by attend.
+func (t *multiHeadTape) backward(dsrc, ddst tensor.Seq, grads seqmix.Grads, attend func(dout, dq, dk, dv rows)) {
 	const op = "attention.MultiHead.Backward"
 	m, c := t.mixer, t.mixer.cfg
 	tensor.CheckSeq(op, ddst, t.src.Batch, t.src.Len, c.Dim)
@@ -147,7 +171,7 @@ func (t *multiHeadTape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
 	m.linear.out.Backward(dout, ddst, t.out, grads)
 	d := t.takeQKV(s)
 	dq, dk, dv := m.rows(d)
-	m.dotProduct().backward(t.operands(), rowsOf(dout), dq, dk, dv)
+	attend(rowsOf(dout), dq, dk, dv)
 	t.rotate(d, true)
 	if m.qNorm != nil {
 		t.eachNorm(func(n *nn.RMSNorm, column, heads int) {

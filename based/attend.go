@@ -26,8 +26,9 @@ type run struct {
 	scratch      tensor.Scratch
 
 	// inverse, if it is not nothing, becomes the inverses of the sums of weights of all
-	// heads. Its sequences begin where those of the state did.
+	// heads.
 	inverse tensor.Seq
+	begin   int // the position that they begin at
 }
 
 // attend computes some positions of sequence first of s and those after it, as many as
@@ -99,7 +100,7 @@ func (w *worker) unit(s *State, b, head int) {
 			rowsFrom(r.k, b, i, n, head, s.f), rowsFrom(r.v, b, i, n, head, s.d))
 		if r.inverse.Data != nil {
 			for t, inverse := range w.sums[:n] {
-				r.inverse.At(b, at.position+t)[head] = inverse
+				r.inverse.At(b, at.position-r.begin+t)[head] = inverse
 			}
 		}
 		i += n

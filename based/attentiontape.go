@@ -15,18 +15,31 @@ import (
 type AttentionTape struct {
 	attention             Attention
 	q, k, v, out, inverse tensor.Seq
+
+	// Of a segment: the sums before it, if there are any, and its first position.
+	first    *seqmix.State
+	position int
 }
 
 // Record is Apply that keeps what Backward needs. q, k, v and dst must not change until
 // Backward is done; if dst is v, a copy of it is kept. The error wraps
 // errors.ErrUnsupported if the feature map is no [DifferentiableMap].
 func (a Attention) Record(dst, q, k, v tensor.Seq) (*AttentionTape, error) {
-	const op = "based.Attention.Record"
+	t, err := a.newTape("based.Attention.Record", dst, q, k, v)
+	if err == nil && q.Batch > 0 && q.Len > 0 && v.Dim > 0 {
+		a := t.attention
+		a.apply(dst, t.q, t.k, t.v, t.inverse, q.Dim/a.Heads, v.Dim/a.Heads)
+	}
+	return t, err
+}
+
+// newTape checks the operands and makes a tape for them.
+func (a Attention) newTape(op string, dst, q, k, v tensor.Seq) (*AttentionTape, error) {
 	a = a.withDefaults()
 	if err := a.validate(); err != nil {
 		panic(op + ": " + err.Error())
 	}
-	f, d := a.checkApply(op, dst, q, k, v)
+	a.checkApply(op, dst, q, k, v)
 	if _, ok := a.Map.(DifferentiableMap); !ok {
 		return nil, fmt.Errorf("based: the gradient of %T is not known: %w", a.Map, errors.ErrUnsupported)
 	}
@@ -35,11 +48,7 @@ func (a Attention) Record(dst, q, k, v tensor.Seq) (*AttentionTape, error) {
 		tensor.Copy(c, v)
 		v = c
 	}
-	t := &AttentionTape{attention: a, q: q, k: k, v: v, out: dst, inverse: tensor.NewSeq(q.Batch, q.Len, a.Heads)}
-	if q.Batch > 0 && q.Len > 0 && d > 0 {
-		a.apply(dst, q, k, v, t.inverse, f, d)
-	}
-	return t, nil
+	return &AttentionTape{attention: a, q: q, k: k, v: v, out: dst, inverse: tensor.NewSeq(q.Batch, q.Len, a.Heads)}, nil
 }
 
 // Backward computes the gradients dq, dk and dv of a loss with respect to queries, keys
@@ -48,12 +57,17 @@ func (a Attention) Record(dst, q, k, v tensor.Seq) (*AttentionTape, error) {
 // overlap anything, dv may be ddst. It panics with a *tensor.ShapeError if the shapes do
 // not fit.
 func (t *AttentionTape) Backward(dq, dk, dv, ddst tensor.Seq, grads seqmix.Grads) {
+	t.backward(dq, dk, dv, ddst, grads, nil)
+}
+
+// backward is Backward with, of a segment, the gradients of the sums.
+func (t *AttentionTape) backward(dq, dk, dv, ddst tensor.Seq, grads seqmix.Grads, sums *sumGrads) {
 	const op = "based.AttentionTape.Backward"
 	tensor.CheckSeq(op, dq, t.q.Batch, t.q.Len, t.q.Dim)
 	tensor.CheckSeq(op, dk, t.k.Batch, t.k.Len, t.k.Dim)
 	tensor.CheckSeq(op, ddst, t.v.Batch, t.v.Len, t.v.Dim)
 	tensor.CheckMix(op, dv, ddst, t.v.Dim)
-	if t.q.Batch == 0 || t.q.Len == 0 || t.q.Dim == 0 {
+	if t.q.Batch == 0 || t.q.Dim == 0 || t.q.Len == 0 && sums == nil {
 		return
 	}
 	s := tensor.GetScratch()
@@ -67,6 +81,7 @@ func (t *AttentionTape) Backward(dq, dk, dv, ddst tensor.Seq, grads seqmix.Grads
 	g := &gradient{
 		attention: a, f: t.q.Dim / a.Heads, d: t.v.Dim / a.Heads,
 		q: t.q, k: t.k, v: t.v, out: t.out, dout: ddst, inverse: t.inverse, dq: dq, dk: dk, dv: dv,
+		position: t.position, sums: sums,
 	}
 	_, g.taylor = a.Map.(Taylor)
 	g.features = a.Map.Features(g.f)
@@ -76,14 +91,18 @@ func (t *AttentionTape) Backward(dq, dk, dv, ddst tensor.Seq, grads seqmix.Grads
 	}
 	g.dq, g.dk = s.TakeSeq(dq.Batch, dq.Len, a.Heads*g.features), s.TakeSeq(dk.Batch, dk.Len, a.Heads*g.features)
 	g.run()
-	mapBackward(a, dq, g.dq, t.q, grads)
-	mapBackward(a, dk, g.dk, t.k, grads)
+	t.mapBackward(dq, g.dq, t.q, grads)
+	t.mapBackward(dk, g.dk, t.k, grads)
 }
 
 // mapBackward computes the gradients of x from those of its features.
-func mapBackward(a Attention, dx, dphi, x tensor.Seq, grads seqmix.Grads) {
-	b := &mapGrad{attention: a, m: a.Map.(DifferentiableMap), dx: dx, dphi: dphi, x: x}
+func (t *AttentionTape) mapBackward(dx, dphi, x tensor.Seq, grads seqmix.Grads) {
+	a := t.attention
+	b := &mapGrad{attention: a, m: a.Map.(DifferentiableMap), dx: dx, dphi: dphi, x: x, position: t.position}
 	positions := x.Batch * x.Len
+	if positions == 0 {
+		return
+	}
 	parts := min(mapParts, positions)
 	b.length = (positions + parts - 1) / parts
 	parts = (positions + b.length - 1) / b.length
@@ -122,6 +141,7 @@ type mapGrad struct {
 	m           DifferentiableMap
 	dx, dphi, x tensor.Seq
 	length      int // of a part
+	position    int // of the first
 	grads       []seqmix.Grads
 }
 
@@ -134,7 +154,7 @@ func (g *mapGrad) Run(lo, hi int) {
 			b, p := i/g.x.Len, i%g.x.Len
 			dx, dphi, x := g.dx.At(b, p), g.dphi.At(b, p), g.x.At(b, p)
 			for h := range heads {
-				g.m.Backward(dx[h*f:(h+1)*f], dphi[h*features:(h+1)*features], x[h*f:(h+1)*f], p, g.grads[part])
+				g.m.Backward(dx[h*f:(h+1)*f], dphi[h*features:(h+1)*features], x[h*f:(h+1)*f], g.position+p, g.grads[part])
 			}
 		}
 	}

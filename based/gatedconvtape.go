@@ -25,6 +25,9 @@ func (m *GatedConv) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	return t, nil
 }
 
+// Reach returns how many inputs before a position count: see [seqmix.RecordSegment].
+func (s *GatedConvStream) Reach() int { return s.mixer.cfg.Kernel - 1 }
+
 // eachPosition calls f for all positions of s, on several cores.
 func eachPosition(s tensor.Seq, f func(b, i int)) {
 	par.Do(s.Batch*s.Len, convGrain/max(s.Dim, 1)+1, par.Func(func(lo, hi int) {

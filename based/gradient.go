@@ -37,6 +37,9 @@ type gradient struct {
 
 	// Of queries and keys for Taylor, and else of their features.
 	dq, dk, dv tensor.Seq
+
+	position int       // of the first query
+	sums     *sumGrads // of a segment
 }
 
 // gradChunk is the length of chunks of sequences that are not one chunk.
@@ -53,7 +56,7 @@ func (g *gradient) run() {
 	}
 	pairs := min(g.q.Len, g.chunk) / 2
 	work := g.q.Len * (pairs*(3*g.width+2*g.d) + 1)
-	par.Do(g.q.Batch*g.attention.Heads, attendGrain/work+1, g)
+	par.Do(g.q.Batch*g.attention.Heads, attendGrain/max(work, 1)+1, g)
 }
 
 // Run computes heads lo to hi-1, counted through the batch.
@@ -63,7 +66,7 @@ func (g *gradient) Run(lo, hi int) {
 	for u := lo; u < hi; u++ {
 		w.b, w.head = u/g.attention.Heads, u%g.attention.Heads
 		w.forth()
-		if g.chunk < g.q.Len {
+		if g.chunk < g.q.Len || g.sums != nil {
 			w.back()
 		}
 	}
@@ -92,11 +95,18 @@ var gradWorkers = sync.Pool{New: func() any { return new(gradWorker) }}
 // forth goes through the chunks in order. It computes the gradient of queries, and what
 // chunks add to those of their own keys and values.
 func (w *gradWorker) forth() {
-	w.sums.clear(w)
+	begun := false
+	switch {
+	case w.gradient.sums != nil:
+		w.sums.set(w, w.gradient.sums.first, w.unit())
+		begun = w.gradient.sums.first != nil
+	case w.chunk < w.q.Len:
+		w.sums.reset(w)
+	}
 	for w.first = 0; w.first < w.q.Len; w.first += w.chunk {
 		w.load()
 		w.within()
-		if w.first > 0 {
+		if w.first > 0 || begun {
 			w.addFromSums(w.rowsDQ, w.rowsQ, w.dn, w.d, w.dz, nil)
 		}
 		w.store(w.dq, w.rowsDQ, w.width, w.scale, false)
@@ -112,11 +122,17 @@ func (w *gradWorker) forth() {
 // back goes through the chunks from the last to the first, and adds to the gradients of
 // keys and values what comes from the chunks after.
 func (w *gradWorker) back() {
-	w.sums.clear(w)
+	behind := false
+	if w.gradient.sums != nil {
+		w.sums.set(w, w.gradient.sums.dlast, w.unit())
+		behind = w.gradient.sums.dlast != nil
+	} else {
+		w.sums.reset(w)
+	}
 	last := (w.q.Len - 1) / w.chunk * w.chunk
-	for w.first = last; w.first >= 0; w.first -= w.chunk {
+	for w.first = last; w.first >= 0 && w.q.Len > 0; w.first -= w.chunk {
 		w.loadBack()
-		if w.first < last {
+		if w.first < last || behind {
 			clear(w.rowsDK)
 			v := rowsFrom(w.v, w.b, w.first, w.n, w.head, w.d)
 			w.addFromSums(w.rowsDK, w.rowsK, v.Data, v.Stride, nil, w.dV)
@@ -125,7 +141,13 @@ func (w *gradWorker) back() {
 		}
 		w.addToSums(w.rowsQ, w.dn, w.d, w.dz)
 	}
+	if w.gradient.sums != nil {
+		w.sums.get(w, w.gradient.sums.dfirst, w.unit())
+	}
 }
+
+// unit returns the number of the head, counted through the batch.
+func (w *gradWorker) unit() int { return w.b*w.attention.Heads + w.head }
 
 // load reads a chunk and clears the gradients.
 func (w *gradWorker) load() {
@@ -164,7 +186,7 @@ func (w *gradWorker) factors(dst []float32, x tensor.Seq) []float32 {
 		if w.taylor {
 			kernel.Scale(row, w.scale, v)
 		} else {
-			w.attention.Map.Map(row, v, w.first+i)
+			w.attention.Map.Map(row, v, w.position+w.first+i)
 		}
 	}
 	return dst

@@ -18,10 +18,8 @@ type gradSums struct {
 	factors, dfactor []float32 // of Taylor: queries or keys and their gradients as columns
 }
 
-func (s *gradSums) clear(w *gradWorker) {
-	if w.chunk >= w.q.Len {
-		return // there are none
-	}
+// reset makes the sums zero.
+func (s *gradSums) reset(w *gradWorker) {
 	s.sums = resize(s.sums, roundUp(w.d, panel)*w.features)
 	s.norm = resize(s.norm, w.features)
 	clear(s.sums)

@@ -10,19 +10,27 @@ import (
 // the feature map is no [DifferentiableMap].
 func (m *LinearAttention) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("based.LinearAttention.Record", dst, src, m.Dim())
-	t := &linearTape{mixer: m, src: keep(dst, src)}
+	t := new(linearTape)
+	return t, m.record(t, dst, src, func(out, q, k, v tensor.Seq) (err error) {
+		t.attention, err = m.attention.Record(out, q, k, v)
+		return err
+	})
+}
+
+// record records src on t, with attend for the attention.
+func (m *LinearAttention) record(t *linearTape, dst, src tensor.Seq, attend func(out, q, k, v tensor.Seq) error) error {
+	t.mixer, t.src = m, keep(dst, src)
 	wide := func(n int) tensor.Seq { return tensor.NewSeq(src.Batch, src.Len, n) }
 	q, k, v := wide(m.q.Out()), wide(m.k.Out()), wide(m.v.Out())
 	m.q.Apply(q, src)
 	m.k.Apply(k, src)
 	m.v.Apply(v, src)
 	out := wide(m.v.Out())
-	var err error
-	if t.attention, err = m.attention.Record(out, q, k, v); err != nil {
-		return nil, err
+	if err := attend(out, q, k, v); err != nil {
+		return err
 	}
 	m.proj.Apply(dst, out)
-	return t, nil
+	return nil
 }
 
 // keep returns src, or a copy if dst is about to overwrite it.
@@ -42,13 +50,18 @@ type linearTape struct {
 }
 
 func (t *linearTape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
+	t.backward(dsrc, ddst, grads, nil)
+}
+
+// backward is Backward with, of a segment, the gradients of the sums.
+func (t *linearTape) backward(dsrc, ddst tensor.Seq, grads seqmix.Grads, sums *sumGrads) {
 	m, a := t.mixer, t.attention
 	checkBackward("based.LinearAttention.Backward", dsrc, ddst, t.src)
 	s := tensor.GetScratch()
 	take := func(x tensor.Seq) tensor.Seq { return s.TakeSeq(x.Batch, x.Len, x.Dim) }
 	dout, dq, dk, dv := take(a.out), take(a.q), take(a.k), take(a.v)
 	m.proj.Backward(dout, ddst, a.out, grads)
-	a.Backward(dq, dk, dv, dout, grads)
+	a.backward(dq, dk, dv, dout, grads, sums)
 	m.q.Backward(dsrc, dq, t.src, grads)
 	m.k.BackwardAdd(dsrc, dk, t.src, grads)
 	m.v.BackwardAdd(dsrc, dv, t.src, grads)

@@ -122,3 +122,8 @@ func (b *Block) NewStream(batch int) (seqmix.Stream, error) { return b.stack().N
 // Record records the block. The error wraps errors.ErrUnsupported if the mixer is not
 // trainable.
 func (b *Block) Record(dst, src tensor.Seq) (seqmix.Tape, error) { return b.stack().Record(dst, src) }
+
+// RecordSegment records a segment of the block: see [seqmix.Stack.RecordSegment].
+func (b *Block) RecordSegment(dst, src tensor.Seq, first *seqmix.State) (seqmix.SegmentTape, *seqmix.State, error) {
+	return b.stack().RecordSegment(dst, src, first)
+}

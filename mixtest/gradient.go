@@ -37,24 +37,24 @@ func checkGradients(t *tester) error {
 // compares those in it.
 func (t *tester) differences(src tensor.Seq, only map[string]error) map[string]error {
 	failed := map[string]error{}
-	compare := func(name string, gradient, at []float32, ddst, x tensor.Seq, set func([]float32)) {
+	ddst := t.cotangent()
+	compare := func(name string, gradient, at []float32, x tensor.Seq, set func([]float32)) {
 		if only != nil && only[name] == nil {
 			return
 		}
-		if err := t.slopes(gradient, at, ddst, x, set); err != nil {
+		if err := t.slopes(gradient, at, ddst.Data, func(v []float32) []float32 { set(v); return t.mix(x).Data }); err != nil {
 			failed[name] = err
 		}
 	}
-	ddst := t.cotangent()
 	dsrc, grads := t.backward(src, ddst)
 	x := clone(src)
-	compare("src", dsrc.Data, slices.Clone(x.Data), ddst, x, func(v []float32) { copy(x.Data, v) })
+	compare("src", dsrc.Data, slices.Clone(x.Data), x, func(v []float32) { copy(x.Data, v) })
 	for _, p := range t.params() {
 		if p.param.DType() != tensor.Float32 {
 			continue
 		}
 		before := slices.Clone(p.param.Float32s())
-		compare(p.name, grads.Of(p.param), before, ddst, src, p.param.SetFloat32s)
+		compare(p.name, grads.Of(p.param), before, src, p.param.SetFloat32s)
 		p.param.SetFloat32s(before)
 	}
 	return failed
@@ -66,9 +66,9 @@ const (
 	coordinates = 3
 )
 
-// slopes compares the gradient of what set sets, whose value is at, with finite
+// slopes compares the gradient of the loss Σ weights·output(x) at a point with finite
 // differences.
-func (t *tester) slopes(gradient, at []float32, ddst, src tensor.Seq, set func([]float32)) error {
+func (t *tester) slopes(gradient, at, weights []float32, output func(x []float32) []float32) error {
 	if len(at) == 0 {
 		return nil
 	}
@@ -77,7 +77,7 @@ func (t *tester) slopes(gradient, at []float32, ddst, src tensor.Seq, set func([
 			return fmt.Errorf("element %d is %v", i, g)
 		}
 	}
-	l := &loss{t: t, at: at, ddst: ddst, src: src, set: set, size: rootMeanSquare(at)}
+	l := &loss{at: at, weights: weights, output: output, size: rootMeanSquare(at), tol: t.GradTol}
 	for range directions {
 		if err := l.compare(gradient, t.direction(len(at))); err != nil {
 			return fmt.Errorf("along a random direction: %w", err)
@@ -129,13 +129,13 @@ func rootMeanSquare(v []float32) float64 {
 	return math.Sqrt(s / float64(len(v)))
 }
 
-// loss is f as a function of the input or of one parameter.
+// loss is f as a function of the input, of one parameter or of a state.
 type loss struct {
-	t         *tester
-	at        []float32
-	size      float64 // of an element of at
-	ddst, src tensor.Seq
-	set       func([]float32)
+	at      []float32
+	size    float64 // of an element of at
+	weights []float32
+	output  func([]float32) []float32
+	tol     float64
 }
 
 // value returns f at the point h·v from at, and the size of its terms.
@@ -144,10 +144,8 @@ func (l *loss) value(h float64, v []float64) (f, terms float64) {
 	for i := range moved {
 		moved[i] = float32(float64(l.at[i]) + h*v[i])
 	}
-	l.set(moved)
-	y := l.t.mix(l.src)
-	for i := range y.Data {
-		term := float64(y.Data[i]) * float64(l.ddst.Data[i])
+	for i, y := range l.output(moved) {
+		term := float64(y) * float64(l.weights[i])
 		f += term
 		terms += term * term
 	}
@@ -199,7 +197,7 @@ func (l *loss) compare(gradient []float32, v []float64) error {
 	}
 	size := max(math.Sqrt(square), largest)
 	slope, doubt := l.best(v)
-	allowed := l.t.GradTol*max(size, math.Abs(slope)) + doubt
+	allowed := l.tol*max(size, math.Abs(slope)) + doubt
 	if math.Abs(slope-along) <= allowed {
 		return nil
 	}

@@ -164,7 +164,10 @@ func TestStreamer(m seqmix.Streamer, o Options) error {
 //     dsrc for ddst, and writes nowhere else;
 //   - frozen parameters are left out, and do not change the rest;
 //   - many goroutines may record at once;
-//   - the number of cores does not change a bit of the gradients.
+//   - the number of cores does not change a bit of the gradients;
+//   - if [seqmix.RecordSegment] supports it, segments that hand on their states and the
+//     gradients of these give what the whole does, and the gradient of a first state
+//     agrees with finite differences.
 //
 // Finite differences move the parameters a little and put them back. Gradients of
 // parameters that are not float32 are not compared with them.
@@ -178,6 +181,7 @@ func TestTrainer(m seqmix.Trainer, o Options) error {
 		{"frozen parameters", checkFrozen},
 		{"concurrent Record", checkConcurrentRecord},
 		{"number of cores of gradients", checkGradientCores},
+		{"segments", checkSegments},
 	})
 }
 

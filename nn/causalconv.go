@@ -221,6 +221,9 @@ func (s *convStream) UnmarshalBinary(saved []byte) error {
 	return nil
 }
 
+// Reach is how many inputs before a position count: see [seqmix.RecordSegment].
+func (s *convStream) Reach() int { return s.layer.Taps() - 1 }
+
 // Record is Mix that keeps what Backward needs.
 func (c *CausalConv1D) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("nn.CausalConv1D.Record", dst, src, c.Dim())

@@ -40,3 +40,6 @@ func (s *scratchStream) Mix(dst, src tensor.Seq) {
 }
 
 func (s *scratchStream) Clone() seqmix.Stream { return newStream(s.layer, s.batch, s.kind) }
+
+// Reach is 0: see [seqmix.RecordSegment].
+func (s *scratchStream) Reach() int { return 0 }
