@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+	"github.com/seqmix/seqmix/examples/internal/progress"
 )
 
 func main() {
@@ -76,8 +77,7 @@ func run(args []string) error {
 	}
 	runtime.GOMAXPROCS(o.threads)
 	lengths := powers(o.from, o.to)
-	bar := progressbar.NewOptions(len(chosen)*len(lengths),
-		progressbar.OptionSetWriter(os.Stderr), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())
+	bar := progress.New(os.Stderr, "", int64(len(chosen)*len(lengths)), progressbar.OptionFullWidth())
 	var curves []curve
 	for _, c := range chosen {
 		cv, err := measure(c, o, lengths, func(n int) {

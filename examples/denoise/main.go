@@ -20,6 +20,8 @@ import (
 	"os"
 	"runtime"
 	"strings"
+
+	"github.com/seqmix/seqmix/examples/internal/progress"
 )
 
 func main() {
@@ -122,7 +124,8 @@ func run(args []string, stdout, stderr io.Writer) error {
 	o.chunk = min(o.chunk, len(noisy))
 	fmt.Fprintf(stdout, "network  %s: %s, %d parameters\n", path, net.kind, net.parameters)
 	fmt.Fprintf(stdout, "clip     %s: %.2f s, level %.4f\n", o.in, seconds(len(noisy)), level)
-	out, times, err := stream(net, noisy, level, o.chunk, progress(stderr, len(noisy)))
+	bar := progress.New(stderr, "denoising", int64(len(noisy)))
+	out, times, err := stream(net, noisy, level, o.chunk, func(n int) { _ = bar.Add(n) })
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/seqmix/seqmix/examples/internal/progress"
 )
 
 func main() {
@@ -116,7 +119,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	bar := progress(stderr, info.Size())
+	bar := progress.New(stderr, "reading", info.Size(), progressbar.OptionShowBytes(true))
 	records, err := m.judge(newFASTA(o.in, io.TeeReader(in, bar)), bases)
 	if err := errors.Join(err, bases.close()); err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"os"
 	"text/tabwriter"
 
+	"github.com/seqmix/seqmix/examples/internal/progress"
 	"github.com/seqmix/seqmix/tensor"
 	"github.com/seqmix/seqmix/tokenizer/textmodel"
 )
@@ -93,7 +94,8 @@ func run(args []string, stdout, stderr io.Writer) error {
 				return err
 			}
 		}
-		r, err := measure(m, t, o.decode, progress(stderr, d.String(), t.tokens()))
+		bar := progress.New(stderr, d.String(), int64(t.tokens()))
+		r, err := measure(m, t, o.decode, func(n int) { _ = bar.Add(n) })
 		if err != nil {
 			return err
 		}

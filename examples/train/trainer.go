@@ -15,6 +15,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/seqmix/seqmix/examples/internal/corpus"
 	"github.com/seqmix/seqmix/examples/internal/hybrid"
+	"github.com/seqmix/seqmix/examples/internal/progress"
 	"github.com/seqmix/seqmix/lm"
 	"github.com/seqmix/seqmix/tokenizer"
 	"github.com/seqmix/seqmix/train"
@@ -78,8 +79,7 @@ func (t *trainer) run(ctx context.Context) error {
 	if t.first > 0 {
 		fmt.Fprintf(t.out, "going on after step %d\n", t.first)
 	}
-	t.bar = progressbar.NewOptions(t.steps, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionClearOnFinish(),
-		progressbar.OptionFullWidth(), progressbar.OptionSetPredictTime(true), progressbar.OptionShowCount())
+	t.bar = progress.New(os.Stderr, "", int64(t.steps), progressbar.OptionFullWidth(), progressbar.OptionSetPredictTime(true), progressbar.OptionShowCount())
 	t.bar.Set(t.first)
 	err := t.train.Run(ctx, t.report)
 	t.bar.Clear()

@@ -3,29 +3,26 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
-	"time"
 
 	"github.com/schollz/progressbar/v3"
+	"github.com/seqmix/seqmix/examples/internal/progress"
 	"github.com/seqmix/seqmix/zoology"
 )
 
-// progress shows how far a sweep is, and accuracies as they become known.
-type progress struct {
+// sweepProgress shows how far a sweep is, and accuracies as they become known.
+type sweepProgress struct {
 	bar    *progressbar.ProgressBar
 	steps  int // of one trial
 	trials int // so far
 	tests  []float64
 }
 
-func newProgress(w io.Writer, s zoology.Sweep) *progress {
+func newProgress(w io.Writer, s zoology.Sweep) *sweepProgress {
 	steps := s.Setting.EpochSteps() * s.Setting.Epochs
-	return &progress{steps: steps, bar: progressbar.NewOptions(steps*len(s.Trials()),
-		progressbar.OptionSetWriter(w), progressbar.OptionSetVisibility(isTerminal(w)), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth(),
-		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionShowCount())}
+	return &sweepProgress{steps: steps, bar: progress.New(w, "", int64(steps*len(s.Trials())), progressbar.OptionFullWidth(), progressbar.OptionShowCount())}
 }
 
-func (p *progress) report(t zoology.Trial, s zoology.Progress) error {
+func (p *sweepProgress) report(t zoology.Trial, s zoology.Progress) error {
 	if s.Step.Step == 0 {
 		p.trials++
 		p.tests = nil
@@ -43,13 +40,4 @@ func (p *progress) report(t zoology.Trial, s zoology.Progress) error {
 	return nil
 }
 
-func (p *progress) finish() { _ = p.bar.Finish() }
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	fi, err := f.Stat()
-	return err == nil && fi.Mode()&os.ModeCharDevice != 0
-}
+func (p *sweepProgress) finish() { _ = p.bar.Finish() }

@@ -4,7 +4,9 @@ package hybrid
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -36,8 +38,9 @@ type Config struct {
 	MaxLen int `json:"max_len,omitempty"` // positions that hyena can take
 }
 
-// Mixers lists what a pattern may hold.
-var Mixers = []string{"mamba", "mamba2", "attention", "based", "conv", "hyena"}
+// Mixers lists what a pattern may hold. Those whose names end in -graft have the shapes and
+// biases that it takes to begin as what attention was: see examples/graft.
+var Mixers = []string{"mamba", "mamba2", "attention", "based", "conv", "hyena", "mamba-graft", "mamba2-graft", "hyena-graft"}
 
 // A mixer can be started with random weights.
 type mixer interface {
@@ -59,9 +62,31 @@ func (c Config) mixer(name string) (mixer, error) {
 		return based.NewGatedConv(based.GatedConvConfig{DModel: c.Dim, Expand: 2})
 	case "hyena":
 		if c.MaxLen == 0 {
-			return nil, fmt.Errorf("a pattern with hyena needs the greatest length of texts")
+			return nil, errNoLength
 		}
 		return hyena.New(hyena.Config{DModel: c.Dim, LMax: c.MaxLen})
+	}
+	return c.graftMixer(name)
+}
+
+// errNoLength is for filters as long as the text.
+var errNoLength = errors.New("a pattern with hyena needs the greatest length of texts")
+
+// graftMixer returns a mixer that can be initialised from attention. Of Mamba-2, each head
+// has an input and an output of its own, as it has a key and a query, and as many states
+// as these have elements. The filters of Hyena can change within a few positions.
+func (c Config) graftMixer(name string) (mixer, error) {
+	switch name {
+	case "mamba-graft":
+		return ssm.NewMamba(ssm.MambaConfig{DModel: c.Dim, Bias: true})
+	case "mamba2-graft":
+		width := c.Dim / c.Heads
+		return ssm.NewMamba2(ssm.Mamba2Config{DModel: c.Dim, Expand: 1, HeadDim: width, DState: width, NGroups: c.Heads, Bias: true, RMSNorm: new(false)})
+	case "hyena-graft":
+		if c.MaxLen == 0 {
+			return nil, errNoLength
+		}
+		return hyena.New(hyena.Config{DModel: c.Dim, LMax: c.MaxLen, EmbDim: 33, W: 4})
 	}
 	return nil, fmt.Errorf("no mixer is called %q (choose from %s)", name, strings.Join(Mixers, ", "))
 }
@@ -75,7 +100,7 @@ func New(c Config, r *rand.Rand) (*lm.Model, error) {
 	e := nn.NewEmbedding(Vocabulary, c.Dim)
 	e.Init(r, 0.02)
 	m := &lm.Model{Embedding: e, Head: e.Head(), Norm: nn.NewRMSNorm(c.Dim, eps)}
-	if slices.Contains(c.Pattern, "hyena") {
+	if slices.ContainsFunc(c.Pattern, func(name string) bool { return strings.HasPrefix(name, "hyena") }) {
 		m.MaxLen = c.MaxLen
 	}
 	for i, name := range c.Pattern {
@@ -101,19 +126,47 @@ func New(c Config, r *rand.Rand) (*lm.Model, error) {
 // configKey is where the configuration is in the metadata of a file.
 const configKey = "hybrid"
 
-// Save writes a model to a safetensors file, with its weights in bfloat16 and its
-// configuration in the metadata. The weights of m are rounded to what the file holds.
+// Save writes a model to a safetensors file, with all its parameters in bfloat16 and its
+// configuration in the metadata. The parameters of m are rounded to what the file holds.
 func Save(path string, c Config, m *lm.Model) error {
 	config, err := json.Marshal(c)
 	if err != nil {
 		return err
 	}
 	m.Quantize(tensor.BFloat16)
-	src, err := checkpoint.FromModel(m, nil)
+	for _, t := range m.Params() {
+		t.SetFloat32s(rounded(t).Float32s())
+	}
+	src, err := checkpoint.FromModel(halves{m}, nil)
 	if err != nil {
 		return err
 	}
 	return checkpoint.WriteFile(path, src, map[string]string{configKey: string(config)})
+}
+
+// rounded returns a copy in bfloat16.
+func rounded(t *tensor.Tensor) *tensor.Tensor {
+	c := tensor.FromFloat32s(t.Float32s(), t.Shape()...)
+	c.Convert(tensor.BFloat16)
+	return c
+}
+
+// halves has the parameters of a model in bfloat16, those too that are kept in float32 for
+// arithmetic, such as norms.
+type halves struct{ *lm.Model }
+
+func (h halves) Params() iter.Seq2[string, *tensor.Tensor] {
+	copies := map[*tensor.Tensor]*tensor.Tensor{} // a tied matrix has two names and one copy
+	return func(yield func(string, *tensor.Tensor) bool) {
+		for name, t := range h.Model.Params() {
+			if copies[t] == nil {
+				copies[t] = rounded(t)
+			}
+			if !yield(name, copies[t]) {
+				return
+			}
+		}
+	}
 }
 
 // Load reads a model that Save wrote.
