@@ -84,6 +84,23 @@ type Tape interface {
 	Backward(dsrc, ddst tensor.Seq, grads Grads)
 }
 
+// A Releaser is a [Tape] that can give back the memory it keeps.
+type Releaser interface {
+	Tape
+
+	// Release gives the memory back, for tapes to come. Nobody uses the tape after it.
+	Release()
+}
+
+// Release calls t.Release if t is a [Releaser]. To release a tape when its gradients are
+// known is not a duty: what is not released is garbage, which is collected. But training
+// that does so allocates little from one step to the next.
+func Release(t Tape) {
+	if r, ok := t.(Releaser); ok {
+		r.Release()
+	}
+}
+
 // Grads holds gradients, keyed by the parameter itself: the contributions of tied
 // parameters add up, and a parameter that is not in the map is frozen and costs
 // nothing.

@@ -117,21 +117,34 @@ func (s *residualStream) UnmarshalBinary(data []byte) error {
 // Record records the block.
 func (r *Residual) Record(dst, src tensor.Seq) (Tape, error) {
 	tensor.CheckMix("seqmix.Residual.Record", dst, src, r.Dim())
-	branch := tensor.NewSeq(src.Batch, src.Len, src.Dim)
+	branch := tensor.GetSeq(src.Batch, src.Len, src.Dim)
+	t := &residualTape{own: []tensor.Seq{branch}}
 	input := src
 	if dst.SameMemory(src) {
-		input = tensor.NewSeq(src.Batch, src.Len, src.Dim)
+		input = tensor.GetSeq(src.Batch, src.Len, src.Dim)
 		tensor.Copy(input, src)
+		t.own = append(t.own, input)
 	}
 	inner, err := r.parts().Record(branch, input)
 	if err != nil {
 		return nil, fmt.Errorf("residual block: %w", err)
 	}
 	tensor.AddSeq(dst, src, branch)
-	return &residualTape{inner}, nil
+	t.inner = inner
+	return t, nil
 }
 
-type residualTape struct{ inner Tape }
+type residualTape struct {
+	inner Tape
+	own   []tensor.Seq // what inner refers to
+}
+
+// Release gives back the memory of the block.
+func (t *residualTape) Release() {
+	Release(t.inner)
+	tensor.PutSeq(t.own...)
+	*t = residualTape{}
+}
 
 func (t *residualTape) Backward(dsrc, ddst tensor.Seq, grads Grads) {
 	s := tensor.GetScratch()

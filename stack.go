@@ -3,6 +3,7 @@ package seqmix
 import (
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/seqmix/seqmix/internal/state"
 	"github.com/seqmix/seqmix/tensor"
@@ -143,13 +144,14 @@ func unmarshalStreams(data []byte, kind string, streams []Stream) error {
 
 // Record records all mixers.
 func (s Stack) Record(dst, src tensor.Seq) (Tape, error) {
-	t := make(stackTape, len(s))
+	t := new(stackTape)
 	if len(s) == 0 {
 		tensor.Copy(dst, src)
 		return t, nil
 	}
 	if len(s) > 1 && dst.SameMemory(src) {
-		input := tensor.NewSeq(src.Batch, src.Len, src.Dim)
+		input := tensor.GetSeq(src.Batch, src.Len, src.Dim)
+		t.between = append(t.between, input)
 		tensor.Copy(input, src)
 		src = input
 	}
@@ -158,26 +160,40 @@ func (s Stack) Record(dst, src tensor.Seq) (Tape, error) {
 		// one may refer to its input until Backward is done.
 		out := dst
 		if i < len(s)-1 {
-			out = tensor.NewSeq(src.Batch, src.Len, src.Dim)
+			out = tensor.GetSeq(src.Batch, src.Len, src.Dim)
+			t.between = append(t.between, out)
 		}
-		var err error
-		if t[i], err = Record(m, out, src); err != nil {
+		tape, err := Record(m, out, src)
+		if err != nil {
 			return nil, fmt.Errorf("layer %d: %w", i, err)
 		}
+		t.tapes = append(t.tapes, tape)
 		src = out
 	}
 	return t, nil
 }
 
-type stackTape []Tape
+type stackTape struct {
+	tapes   []Tape
+	between []tensor.Seq // what the layers take and give
+}
 
-func (t stackTape) Backward(dsrc, ddst tensor.Seq, grads Grads) {
-	if len(t) == 0 {
+func (t *stackTape) Backward(dsrc, ddst tensor.Seq, grads Grads) {
+	if len(t.tapes) == 0 {
 		tensor.Copy(dsrc, ddst)
 		return
 	}
-	for i := len(t) - 1; i >= 0; i-- {
-		t[i].Backward(dsrc, ddst, grads)
+	for _, tape := range slices.Backward(t.tapes) {
+		tape.Backward(dsrc, ddst, grads)
 		ddst = dsrc
 	}
+}
+
+// Release gives back the memory of all layers.
+func (t *stackTape) Release() {
+	for _, tape := range t.tapes {
+		Release(tape)
+	}
+	tensor.PutSeq(t.between...)
+	*t = stackTape{}
 }

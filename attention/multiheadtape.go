@@ -45,8 +45,8 @@ func (m *MultiHead) record(dst, src tensor.Seq, past [2]tensor.Seq, position int
 		_, k, v := m.rows(t.qkv)
 		t.keys, t.values = behind(past[0], k, src), behind(past[1], v, src)
 	}
-	t.out = tensor.NewSeq(src.Batch, src.Len, c.Heads*c.HeadDim)
-	t.lse = make([]float32, src.Batch*src.Len*c.Heads)
+	t.out = tensor.GetSeq(src.Batch, src.Len, c.Heads*c.HeadDim)
+	t.lse = tensor.GetSeq(src.Batch, src.Len, c.Heads)
 	m.dotProduct().apply(t.operands())
 	m.linear.out.Apply(dst, t.out)
 	return t, nil
@@ -67,12 +67,12 @@ type qkv struct{ q, k, v tensor.Seq }
 func (m *MultiHead) newQKV(src tensor.Seq) qkv {
 	width, kvWidth := m.cfg.Heads*m.cfg.HeadDim, m.cfg.KVHeads*m.cfg.HeadDim
 	if m.cfg.Layout.Fused() {
-		return qkv{q: tensor.NewSeq(src.Batch, src.Len, width+2*kvWidth)}
+		return qkv{q: tensor.GetSeq(src.Batch, src.Len, width+2*kvWidth)}
 	}
 	return qkv{
-		q: tensor.NewSeq(src.Batch, src.Len, width),
-		k: tensor.NewSeq(src.Batch, src.Len, kvWidth),
-		v: tensor.NewSeq(src.Batch, src.Len, kvWidth),
+		q: tensor.GetSeq(src.Batch, src.Len, width),
+		k: tensor.GetSeq(src.Batch, src.Len, kvWidth),
+		v: tensor.GetSeq(src.Batch, src.Len, kvWidth),
 	}
 }
 
@@ -104,18 +104,27 @@ type multiHeadTape struct {
 	qkv   qkv
 	raw   qkv // queries and keys before their norms, if there are any
 	out   tensor.Seq
-	lse   []float32
+	lse   tensor.Seq // one number for each head
 
 	// Of a segment: where it begins, and the keys and values before it and of it.
 	position     int
 	keys, values tensor.Seq
 }
 
+// Release gives back what the tape keeps.
+func (t *multiHeadTape) Release() {
+	for _, x := range []qkv{t.qkv, t.raw} {
+		tensor.PutSeq(x.q, x.k, x.v)
+	}
+	tensor.PutSeq(t.out, t.lse)
+	*t = multiHeadTape{}
+}
+
 func (t *multiHeadTape) operands() operands {
 	c := t.mixer.cfg
 	o := operands{
 		batch: t.src.Batch, n: t.src.Len, keys: t.src.Len, headDim: c.HeadDim,
-		out: rowsOf(t.out), lse: rows{t.lse, t.src.Len * c.Heads, c.Heads},
+		out: rowsOf(t.out), lse: rowsOf(t.lse),
 	}
 	o.q, o.k, o.v = t.mixer.rows(t.qkv)
 	if t.keys.Dim > 0 {

@@ -48,7 +48,7 @@ func (a Attention) newTape(op string, dst, q, k, v tensor.Seq) (*AttentionTape, 
 		tensor.Copy(c, v)
 		v = c
 	}
-	return &AttentionTape{attention: a, q: q, k: k, v: v, out: dst, inverse: tensor.NewSeq(q.Batch, q.Len, a.Heads)}, nil
+	return &AttentionTape{attention: a, q: q, k: k, v: v, out: dst, inverse: tensor.GetSeq(q.Batch, q.Len, a.Heads)}, nil
 }
 
 // Backward computes the gradients dq, dk and dv of a loss with respect to queries, keys

@@ -13,11 +13,11 @@ import (
 // filter, its convolution.
 func (m *BaseConv) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("based.BaseConv.Record", dst, src, m.Dim())
-	t := &baseConvTape{mixer: m, src: keep(dst, src), gate: tensor.NewSeq(src.Batch, src.Len, src.Dim)}
+	t := &baseConvTape{mixer: m, src: keep(dst, src), gate: tensor.GetSeq(src.Batch, src.Len, src.Dim)}
 	src = t.src
 	if m.short == nil {
 		t.long = m.convolution().(*nn.LongConv)
-		t.conv = tensor.NewSeq(src.Batch, src.Len, src.Dim)
+		t.conv = tensor.GetSeq(src.Batch, src.Len, src.Dim)
 		t.long.Mix(t.conv, src)
 	}
 	m.projection.Apply(t.gate, src)
@@ -37,6 +37,12 @@ type baseConvTape struct {
 	gate  tensor.Seq   // before its activation
 	long  *nn.LongConv // nil with a short filter
 	conv  tensor.Seq   // of a long filter, before its activation
+}
+
+// Release gives back what the tape keeps.
+func (t *baseConvTape) Release() {
+	tensor.PutSeq(t.gate, t.conv)
+	*t = baseConvTape{}
 }
 
 // convolved returns the convolution after its activation.

@@ -11,7 +11,7 @@ import (
 func (m *GatedConv) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("based.GatedConv.Record", dst, src, m.Dim())
 	e := m.channels()
-	t := &gatedTape{mixer: m, src: keep(dst, src), x: tensor.NewSeq(src.Batch, src.Len, e), z: tensor.NewSeq(src.Batch, src.Len, e)}
+	t := &gatedTape{mixer: m, src: keep(dst, src), x: tensor.GetSeq(src.Batch, src.Len, e), z: tensor.GetSeq(src.Batch, src.Len, e)}
 	s := tensor.GetScratch()
 	xz := s.TakeSeq(src.Batch, src.Len, 2*e)
 	m.in.Apply(xz, src)
@@ -41,6 +41,12 @@ type gatedTape struct {
 	mixer *GatedConv
 	src   tensor.Seq
 	x, z  tensor.Seq
+}
+
+// Release gives back what the tape keeps.
+func (t *gatedTape) Release() {
+	tensor.PutSeq(t.x, t.z)
+	*t = gatedTape{}
 }
 
 // gated computes the gated convolution in y, which it returns.

@@ -20,7 +20,7 @@ func (m *LinearAttention) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 // record records src on t, with attend for the attention.
 func (m *LinearAttention) record(t *linearTape, dst, src tensor.Seq, attend func(out, q, k, v tensor.Seq) error) error {
 	t.mixer, t.src = m, keep(dst, src)
-	wide := func(n int) tensor.Seq { return tensor.NewSeq(src.Batch, src.Len, n) }
+	wide := func(n int) tensor.Seq { return tensor.GetSeq(src.Batch, src.Len, n) }
 	q, k, v := wide(m.q.Out()), wide(m.k.Out()), wide(m.v.Out())
 	m.q.Apply(q, src)
 	m.k.Apply(k, src)
@@ -47,6 +47,14 @@ type linearTape struct {
 	mixer     *LinearAttention
 	src       tensor.Seq
 	attention *AttentionTape
+}
+
+// Release gives back what the tape keeps, which the attention between the projections
+// refers to.
+func (t *linearTape) Release() {
+	a := t.attention
+	tensor.PutSeq(a.q, a.k, a.v, a.out, a.inverse)
+	*t = linearTape{}
 }
 
 func (t *linearTape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {

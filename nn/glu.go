@@ -150,7 +150,7 @@ func (m *GLU) NewStream(batch int) (seqmix.Stream, error) { return newStream(m, 
 // activation and the value.
 func (m *GLU) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("nn.GLU.Record", dst, src, m.Dim())
-	t := &gluTape{glu: m, src: keep(dst, src), hidden: tensor.NewSeq(src.Batch, src.Len, 2*m.Down.In())}
+	t := &gluTape{glu: m, src: keep(dst, src), hidden: tensor.GetSeq(src.Batch, src.Len, 2*m.Down.In())}
 	eachMat(t.hidden, src, m.project)
 	s := tensor.GetScratch()
 	m.Down.Apply(dst, t.gated(s))
@@ -162,6 +162,12 @@ type gluTape struct {
 	glu    *GLU
 	src    tensor.Seq
 	hidden tensor.Seq // gate and value
+}
+
+// Release gives back what the tape keeps.
+func (t *gluTape) Release() {
+	tensor.PutSeq(t.hidden)
+	*t = gluTape{}
 }
 
 // gated computes the input of Down.

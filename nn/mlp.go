@@ -119,7 +119,7 @@ func (m *MLP) NewStream(batch int) (seqmix.Stream, error) { return newStream(m, 
 // before the activation.
 func (m *MLP) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("nn.MLP.Record", dst, src, m.Dim())
-	t := &mlpTape{mlp: m, src: keep(dst, src), hidden: tensor.NewSeq(src.Batch, src.Len, m.Up.Out())}
+	t := &mlpTape{mlp: m, src: keep(dst, src), hidden: tensor.GetSeq(src.Batch, src.Len, m.Up.Out())}
 	m.Up.Apply(t.hidden, src)
 	s := tensor.GetScratch()
 	h := t.activated(s)
@@ -132,6 +132,12 @@ type mlpTape struct {
 	mlp    *MLP
 	src    tensor.Seq
 	hidden tensor.Seq // before the activation
+}
+
+// Release gives back what the tape keeps.
+func (t *mlpTape) Release() {
+	tensor.PutSeq(t.hidden)
+	*t = mlpTape{}
 }
 
 func (t *mlpTape) activated(s *tensor.Scratch) tensor.Seq {

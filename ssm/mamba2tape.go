@@ -14,7 +14,7 @@ func (m *Mamba2) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("ssm.Mamba2.Record", dst, src, m.Dim())
 	t := &mamba2Tape{
 		mixer: m, src: keep(dst, src),
-		proj: tensor.NewSeq(src.Batch, src.Len, m.cfg.projWidth()), y: tensor.NewSeq(src.Batch, src.Len, m.cfg.DSSM),
+		proj: tensor.GetSeq(src.Batch, src.Len, m.cfg.projWidth()), y: tensor.GetSeq(src.Batch, src.Len, m.cfg.DSSM),
 	}
 	eachGroup(src, func(first, n int) { t.record(sequences(dst, first, n), first) })
 	return t, nil
@@ -26,6 +26,12 @@ type mamba2Tape struct {
 	src   tensor.Seq
 	proj  tensor.Seq // what in_proj makes of src
 	y     tensor.Seq // of the states, in front of the gate
+}
+
+// Release gives back what the tape keeps.
+func (t *mamba2Tape) Release() {
+	tensor.PutSeq(t.proj, t.y)
+	*t = mamba2Tape{}
 }
 
 func (t *mamba2Tape) record(dst tensor.Seq, first int) {

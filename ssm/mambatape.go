@@ -15,9 +15,9 @@ func (m *Mamba) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	e, low := m.cfg.DInner, int(m.cfg.DTRank)+2*m.cfg.DState
 	t := &mambaTape{
 		mixer: m, src: keep(dst, src),
-		x: tensor.NewSeq(src.Batch, src.Len, e), z: tensor.NewSeq(src.Batch, src.Len, e), y: tensor.NewSeq(src.Batch, src.Len, e),
-		low:    tensor.NewSeq(src.Batch, src.Len, low),
-		starts: make([]float32, src.Batch*m.startsLen(src.Len)),
+		x: tensor.GetSeq(src.Batch, src.Len, e), z: tensor.GetSeq(src.Batch, src.Len, e), y: tensor.GetSeq(src.Batch, src.Len, e),
+		low:    tensor.GetSeq(src.Batch, src.Len, low),
+		starts: tensor.GetSeq(src.Batch, 1, m.startsLen(src.Len)),
 	}
 	eachGroup(src, func(first, n int) {
 		s := tensor.GetScratch()
@@ -40,7 +40,13 @@ type mambaTape struct {
 	x, z   tensor.Seq // halves of the input projection
 	low    tensor.Seq // what x_proj gives
 	y      tensor.Seq // of the scan, in front of the gate
-	starts []float32  // see kernel.Scan
+	starts tensor.Seq // of each sequence: see kernel.Scan
+}
+
+// Release gives back what the tape keeps.
+func (t *mambaTape) Release() {
+	tensor.PutSeq(t.x, t.z, t.low, t.y, t.starts)
+	*t = mambaTape{}
 }
 
 // A mambaPass is some sequences of a tape on their way.
@@ -64,7 +70,7 @@ func (t *mambaTape) pass(first, n int) *mambaPass {
 	return &mambaPass{
 		mambaTape: t, sequences: n, length: t.src.Len,
 		src: part(t.src), x: part(t.x), z: part(t.z), y: part(t.y), low: part(t.low),
-		starts: t.starts[first*size : (first+n)*size],
+		starts: t.starts.Data[first*size : (first+n)*size],
 	}
 }
 
