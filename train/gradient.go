@@ -83,7 +83,7 @@ func (b Batch) labelled() int {
 // within it.
 type Gradient struct {
 	model  *lm.Model
-	shards []*shard
+	shards shardTask
 }
 
 // defaultShards is how many shards a batch has if it is not said: enough for the cores of
@@ -128,18 +128,54 @@ func (g *Gradient) Add(grads seqmix.Grads, b Batch, weight float64) (Score, erro
 		s.scale = float32(weight / float64(n))
 		s.prepare(grads, i == 0)
 	}
-	par.Do(len(shards), 1, shardTask(shards))
+	score, err := computeShards(shards)
+	if err == nil && len(shards) > 1 {
+		addShards(grads, shards[1:])
+	}
+	return score, err
+}
+
+// computeShards runs shards side by side.
+func computeShards(shards shardTask) (Score, error) {
+	par.Do(len(shards), 1, shards)
 	var score Score
-	for i, s := range shards {
+	for _, s := range shards {
 		if s.err != nil {
 			return Score{}, s.err
 		}
 		score.Add(s.score)
-		if i > 0 {
-			s.addTo(grads)
-		}
 	}
 	return score, nil
+}
+
+// addShards adds the gradients of shards to those of the caller, one after the other.
+func addShards(grads seqmix.Grads, shards []*shard) {
+	const grain = 1 << 13
+	sum := &shardSum{parts: make([][]float32, len(shards))}
+	for p, g := range grads {
+		sum.total = g.Data()
+		for i, s := range shards {
+			sum.parts[i] = s.grads[p].Data()
+		}
+		par.Do(len(sum.total), grain, sum)
+	}
+}
+
+// shardSum adds parts to a total.
+type shardSum struct {
+	total []float32
+	parts [][]float32
+}
+
+// Run adds elements lo to hi-1, so few at a time that they stay in the cache.
+func (s *shardSum) Run(lo, hi int) {
+	const step = 1 << 12
+	for ; lo < hi; lo += step {
+		end := min(lo+step, hi)
+		for _, p := range s.parts {
+			tensor.Add(s.total[lo:end], s.total[lo:end], p[lo:end])
+		}
+	}
 }
 
 // Score returns the score of a batch without computing gradients.
@@ -152,15 +188,7 @@ func (g *Gradient) Score(b Batch) (Score, error) {
 	for i, s := range shards {
 		s.batch, s.scale = b.part(i*size/len(shards), (i+1)*size/len(shards)), 0
 	}
-	par.Do(len(shards), 1, shardTask(shards))
-	var score Score
-	for _, s := range shards {
-		if s.err != nil {
-			return Score{}, s.err
-		}
-		score.Add(s.score)
-	}
-	return score, nil
+	return computeShards(shards)
 }
 
 type shardTask []*shard
@@ -183,6 +211,8 @@ type shard struct {
 	score   Score
 	err     error
 	scratch tensor.Scratch
+
+	rows, labels []int // that the head computes
 }
 
 // prepare gives the shard gradients to add to: those of the caller if it is the first,
@@ -206,14 +236,6 @@ func (s *shard) prepare(grads seqmix.Grads, first bool) {
 	}
 }
 
-// addTo adds the gradients of s to those of the caller.
-func (s *shard) addTo(grads seqmix.Grads) {
-	for p, g := range s.grads {
-		sum := grads[p].Data()
-		tensor.Add(sum, sum, g.Data())
-	}
-}
-
 // layers returns the layers and the norm as one mixer.
 func (s *shard) layers() seqmix.Stack {
 	if s.model.Norm == nil {
@@ -225,11 +247,11 @@ func (s *shard) layers() seqmix.Stack {
 func (s *shard) run() (Score, error) {
 	b, dim := s.batch, s.model.Dim()
 	s.scratch.Reset()
-	x := tensor.NewSeq(b.Size(), b.Len, dim)
+	x, h := tensor.GetSeq(b.Size(), b.Len, dim), tensor.GetSeq(b.Size(), b.Len, dim)
+	defer tensor.PutSeq(x, h)
 	if err := s.embed(x); err != nil {
 		return Score{}, err
 	}
-	h := tensor.NewSeq(b.Size(), b.Len, dim)
 	if s.scale == 0 {
 		s.layers().Mix(h, x)
 		return s.head(h, tensor.Seq{}), nil
@@ -239,11 +261,14 @@ func (s *shard) run() (Score, error) {
 	if err != nil {
 		return Score{}, fmt.Errorf("train: %w", err)
 	}
-	dh := tensor.NewSeq(b.Size(), b.Len, dim)
+	dh := tensor.GetSeq(b.Size(), b.Len, dim)
+	clear(dh.Data)
 	score := s.head(h, dh)
 	tape.Backward(dh, dh, s.grads)
+	seqmix.Release(tape)
 	s.drop(dh)
 	s.embedBackward(dh)
+	tensor.PutSeq(dh)
 	return score, nil
 }
 
@@ -316,12 +341,13 @@ const headElements = 1 << 21
 // gradient of h to dh, which is zero.
 func (s *shard) head(h, dh tensor.Seq) Score {
 	head := s.model.Head
-	var rows []int
+	rows := s.rows[:0]
 	for i, l := range s.batch.Labels {
 		if l >= 0 {
 			rows = append(rows, i)
 		}
 	}
+	s.rows = rows
 	most := max(1, headElements/head.Out())
 	var score Score
 	for len(rows) > 0 {
@@ -336,11 +362,12 @@ func (s *shard) head(h, dh tensor.Seq) Score {
 func (s *shard) headRows(head *nn.Linear, h, dh tensor.Seq, rows []int) Score {
 	s.scratch.Reset()
 	x := s.scratch.TakeSeq(1, len(rows), h.Dim)
-	labels := make([]int, len(rows))
+	labels := s.labels[:0]
 	for k, i := range rows {
 		copy(x.At(0, k), h.At(i/h.Len, i%h.Len))
-		labels[k] = s.batch.Labels[i]
+		labels = append(labels, s.batch.Labels[i])
 	}
+	s.labels = labels
 	logits := s.scratch.TakeSeq(1, len(rows), head.Out())
 	head.Apply(logits, x)
 	score := CrossEntropy(logits.Mat(), labels, s.scale)

@@ -4,6 +4,7 @@ import (
 	"math"
 	"sync"
 
+	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -94,20 +95,34 @@ func (c *crossEntropy) row(x []float32, label int) Score {
 		}
 		return Score{}
 	}
-	top := tensor.Max(x)
-	s := Score{Loss: float64(tensor.LogSumExp(x)) - float64(x[label]), Count: 1}
-	if x[label] == top {
+	top, logit := tensor.Max(x), x[label]
+	s := Score{Count: 1}
+	if logit == top {
 		s.Correct = 1
 	}
-	if math.IsNaN(float64(top)) {
-		s.Loss = math.NaN()
-	}
+	sum := expSum(x, top, c.scale != 0)
+	s.Loss = float64(top) + math.Log(sum) - float64(logit)
 	if c.scale != 0 {
-		tensor.Softmax(x, x)
-		x[label]--
-		tensor.Scale(x, c.scale, x)
+		tensor.Scale(x, float32(float64(c.scale)/sum), x)
+		x[label] -= c.scale
 	}
 	return s
+}
+
+// expSum returns the sum of e^(x-top), and makes x these numbers if keep is set.
+func expSum(x []float32, top float32, keep bool) float64 {
+	var buffer [256]float32
+	sum := 0.0
+	for len(x) > 0 {
+		n := min(len(x), len(buffer))
+		dst := buffer[:n]
+		if keep {
+			dst = x[:n]
+		}
+		sum += float64(kernel.ExpSubSum(dst, x[:n], top))
+		x = x[n:]
+	}
+	return sum
 }
 
 // MeanSquare returns the mean of (x-y)² over all elements and, unless dx is nil, writes
