@@ -126,7 +126,7 @@ func New(c Config, r *rand.Rand) (*lm.Model, error) {
 // configKey is where the configuration is in the metadata of a file.
 const configKey = "hybrid"
 
-// Save writes a model to a safetensors file, with all its parameters in bfloat16 and its
+// Save writes a model to a safetensors file, with its parameters in bfloat16 and its
 // configuration in the metadata. The parameters of m are rounded to what the file holds.
 func Save(path string, c Config, m *lm.Model) error {
 	config, err := json.Marshal(c)
@@ -134,8 +134,8 @@ func Save(path string, c Config, m *lm.Model) error {
 		return err
 	}
 	m.Quantize(tensor.BFloat16)
-	for _, t := range m.Params() {
-		t.SetFloat32s(rounded(t).Float32s())
+	for name, t := range m.Params() {
+		t.SetFloat32s(rounded(name, t).Float32s())
 	}
 	src, err := checkpoint.FromModel(halves{m}, nil)
 	if err != nil {
@@ -144,10 +144,13 @@ func Save(path string, c Config, m *lm.Model) error {
 	return checkpoint.WriteFile(path, src, map[string]string{configKey: string(config)})
 }
 
-// rounded returns a copy in bfloat16.
-func rounded(t *tensor.Tensor) *tensor.Tensor {
+// rounded returns a copy in bfloat16, or in float32 of the positions of Hyena's filters: with
+// 8 bits, many of them would be the same.
+func rounded(name string, t *tensor.Tensor) *tensor.Tensor {
 	c := tensor.FromFloat32s(t.Float32s(), t.Shape()...)
-	c.Convert(tensor.BFloat16)
+	if !strings.Contains(name, ".pos_emb.") {
+		c.Convert(tensor.BFloat16)
+	}
 	return c
 }
 
@@ -160,7 +163,7 @@ func (h halves) Params() iter.Seq2[string, *tensor.Tensor] {
 	return func(yield func(string, *tensor.Tensor) bool) {
 		for name, t := range h.Model.Params() {
 			if copies[t] == nil {
-				copies[t] = rounded(t)
+				copies[t] = rounded(name, t)
 			}
 			if !yield(name, copies[t]) {
 				return
