@@ -8,7 +8,8 @@
 // it and is passed by value, like a slice. Parameters are Tensors, passed by
 // pointer, because a parameter has an identity: gradients are keyed by it, and tied
 // weights are one Tensor in two places. A Tensor may be stored in bfloat16 or in
-// blocks of int8 or four-bit codes; arithmetic is in float32 always.
+// blocks of int8 or four-bit codes; arithmetic is in float32, but for products with
+// the latter two.
 //
 // # Aliasing
 //
@@ -23,4 +24,23 @@
 // number of rows, on the number of cores, nor on whether AVX2, AVX-512 or NEON is
 // in use: reading a prompt and decoding token by token agree. The portable kernels
 // ([CPU] "generic") round the product before adding and agree to rounding.
+//
+// # Products with integers
+//
+// Weights of the formats Int8 and Int4 are integers of 8 bits times a scale for each
+// block of 32 along the inner dimension. Their products ([MatMulT], [Linear]) are
+// computed with integers. In every block the row that is multiplied is rounded to
+// multiples of a power of two, chosen so that the largest magnitude becomes a number of
+// 22 bits, or, if all are below 2^-105, of 2^-126: an element is off by at most 2^-22 of
+// that magnitude, which is what float32 rounds to itself, and less than what int8 keeps
+// of a weight by a factor of 2^14. The sum of products
+//
+//	s = Σ_p x_p · q_p    x_p the multiples, q_p the integers of the weights
+//
+// is exact. It is split into two, of the multiples of 2^15 and of what is left of x_p,
+// which lies in [-2^14, 2^14); these are rounded to float32 and added in float32. This,
+// times the power of two, times the scale of the weights, is added to the sum of the
+// blocks before in one fused multiply-add. As exact sums have no order, the bits do not
+// depend on rows, cores and instructions here either. A block with an infinity or NaN
+// makes its products NaN.
 package tensor

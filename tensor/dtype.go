@@ -2,8 +2,9 @@ package tensor
 
 import "fmt"
 
-// A DType says how the elements of a [Tensor] are stored. All arithmetic is done
-// in float32, whatever the DType of the weights.
+// A DType says how the elements of a [Tensor] are stored. Arithmetic with Float32 and
+// BFloat16 is done in float32, and with the others in integers; see the package's
+// documentation.
 type DType uint8
 
 // The storage formats.

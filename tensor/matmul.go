@@ -73,11 +73,45 @@ type product struct {
 	n, k     int
 	add      bool
 	byRows   bool
+	split    []byte // the rows of src, if the weights are integers
 }
 
 var products = sync.Pool{New: func() any { return new(product) }}
 
 func (p *product) run() {
+	if p.w.dtype != Int8 && p.w.dtype != Int4 || p.k == 0 {
+		p.divide()
+		return
+	}
+	dst, src := p.dst, p.src
+	b := splitBuffers.Get().(*bytesBuffer)
+	for i := 0; i < src.Rows; i += splitRows {
+		end := min(i+splitRows, src.Rows)
+		p.dst, p.src = dst.SliceRows(i, end), src.SliceRows(i, end)
+		p.split = b.take(kernel.SplitLen(end-i, p.k))
+		par.Do(end-i, splitWork/p.k+1, (*splitter)(p))
+		p.divide()
+	}
+	splitBuffers.Put(b)
+}
+
+// splitRows is how many rows are split at a time, and splitWork the number of elements
+// from which that is worth dividing: some 5 µs on one core.
+const (
+	splitRows = 1024
+	splitWork = 16_000
+)
+
+// splitter is the part of a product with weights that are integers which splits rows.
+type splitter product
+
+// Run splits rows lo to hi-1.
+func (p *splitter) Run(lo, hi int) {
+	kernel.SplitRows(p.split[kernel.SplitLen(lo, p.k):], p.src.Data[lo*p.src.Stride:], p.src.Stride, hi-lo, p.k)
+}
+
+// divide computes the product on all cores.
+func (p *product) divide() {
 	panels := (p.n + kernel.PanelWidth - 1) / kernel.PanelWidth
 	perPanel := p.src.Rows * p.k * kernel.PanelWidth
 	p.byRows = panels < 8 && p.src.Rows >= 4*rowGrain
@@ -130,27 +164,87 @@ func (p *product) part(i0, i1, j0, j1 int) {
 	a := p.src.Data[i0*p.src.Stride:]
 	m, n := i1-i0, j1-j0
 	w := p.w
-	if !w.packed {
+	switch {
+	case w.dtype == Int8 || w.dtype == Int4:
+		p.partIntegers(c, i0, i1, j0, j1)
+	case !w.packed:
 		p.partUnpacked(c, a, m, j0, j1)
-		return
-	}
-	switch w.dtype {
-	case Float32:
+	case w.dtype == Float32:
 		kernel.Gemm(c, p.dst.Stride, a, p.src.Stride, w.store.f32[kernel.PanelLen(j0, p.k):], m, n, p.k, p.add)
-	case BFloat16:
+	case w.dtype == BFloat16:
 		s := takeBuffer(kernel.GemmScratchLen(p.k))
 		kernel.GemmBF16(c, p.dst.Stride, a, p.src.Stride, w.store.u16[kernel.BF16PanelLen(j0, p.k):], m, n, p.k, s.data, p.add)
 		buffers.Put(s)
-	case Int8:
-		s := takeBuffer(kernel.GemmScratchLen(p.k))
-		kernel.GemmQ8(c, p.dst.Stride, a, p.src.Stride, w.store.panels[kernel.Q8PanelLen(j0, p.k):], m, n, p.k, s.data, p.add)
-		buffers.Put(s)
-	case Int4:
-		s := takeBuffer(kernel.GemmScratchLen(p.k))
-		kernel.GemmQ4(c, p.dst.Stride, a, p.src.Stride, w.store.panels[kernel.Q4PanelLen(j0, p.k):], m, n, p.k, s.data, p.add)
-		buffers.Put(s)
 	}
 }
+
+// partIntegers is part for weights that are integers times scales.
+func (p *product) partIntegers(c []float32, i0, i1, j0, j1 int) {
+	x, m := p.split[kernel.SplitLen(i0, p.k):], i1-i0
+	s := panelBuffers.Get().(*bytesBuffer)
+	scratch := s.take(p.scratchLen(m))
+	for j := j0; j < j1; j += packedAtOnce {
+		n := min(packedAtOnce, j1-j)
+		panels, rest := p.w.integerPanels(j, n, scratch)
+		if p.w.dtype == Int8 {
+			kernel.GemmQ8(c[j-j0:], p.dst.Stride, x, panels, m, n, p.k, p.add)
+		} else {
+			kernel.GemmQ4(c[j-j0:], p.dst.Stride, x, panels, m, n, p.k, rest, p.add)
+		}
+	}
+	panelBuffers.Put(s)
+}
+
+// scratchLen returns the number of bytes that partIntegers needs.
+func (p *product) scratchLen(m int) (n int) {
+	if p.w.dtype == Int4 && m > 1 {
+		n = kernel.GemmQ4ScratchLen(p.k)
+	}
+	switch {
+	case p.w.packed:
+	case p.w.dtype == Int8:
+		n += kernel.Q8PanelLen(packedAtOnce, p.k)
+	default:
+		n += kernel.Q4PanelLen(packedAtOnce, p.k)
+	}
+	return n
+}
+
+// integerPanels returns the panels of n rows from the given one on, which are packed in
+// scratch if they are not yet, and what is left of scratch.
+func (t *Tensor) integerPanels(from, n int, scratch []byte) (panels, rest []byte) {
+	s, k := &t.store, t.Dim(-1)
+	blocks := quantBlocks(k)
+	switch {
+	case t.packed && t.dtype == Int8:
+		return s.panels[kernel.Q8PanelLen(from, k):], scratch
+	case t.packed:
+		return s.panels[kernel.Q4PanelLen(from, k):], scratch
+	case t.dtype == Int8:
+		panels = scratch[:kernel.Q8PanelLen(n, k)]
+		kernel.PackQ8Panels(panels, s.q8[from*k:(from+n)*k], s.scales[from*blocks:], n, k)
+	default:
+		panels = scratch[:kernel.Q4PanelLen(n, k)]
+		kernel.PackQ4Panels(panels, s.q4[from*kernel.Q4RowLen(k):], s.u16[from*blocks:], n, k)
+	}
+	return panels, scratch[len(panels):]
+}
+
+// bytesBuffer is temporary memory of products with weights that are integers.
+type bytesBuffer struct{ data []byte }
+
+func (b *bytesBuffer) take(n int) []byte {
+	if cap(b.data) < n {
+		b.data = make([]byte, n)
+	}
+	return b.data[:n]
+}
+
+// Rows that all cores read, and panels of one core.
+var (
+	splitBuffers = sync.Pool{New: func() any { return new(bytesBuffer) }}
+	panelBuffers = sync.Pool{New: func() any { return new(bytesBuffer) }}
+)
 
 // packedAtOnce is how many rows of an unpacked weight matrix are packed at a time:
 // few enough that their panels are still in the cache when they are multiplied.

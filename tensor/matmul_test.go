@@ -74,6 +74,12 @@ func compact(m Mat) []float32 {
 // allows: a few units for each of the k products at the most, in practice far less.
 func checkProduct(t *testing.T, c Mat, k int, term func(i, j, p int) float64, start func(i, j int) float64) {
 	t.Helper()
+	checkProductWithin(t, c, k, term, start, zero)
+}
+
+// checkProductWithin is checkProduct with more allowed for.
+func checkProductWithin(t *testing.T, c Mat, k int, term func(i, j, p int) float64, start, bound func(i, j int) float64) {
+	t.Helper()
 	for i := range c.Rows {
 		for j, got := range c.Row(i) {
 			want, size := start(i, j), math.Abs(start(i, j))
@@ -81,10 +87,31 @@ func checkProduct(t *testing.T, c Mat, k int, term func(i, j, p int) float64, st
 				v := term(i, j, p)
 				want, size = want+v, size+math.Abs(v)
 			}
-			if diff := math.Abs(float64(got) - want); !(diff <= size*1e-7*(3+math.Sqrt(float64(k)))) {
+			if diff := math.Abs(float64(got) - want); !(diff <= size*1e-7*(3+math.Sqrt(float64(k)))+bound(i, j)) {
 				t.Fatalf("element (%d, %d) is %v, want %v: off by %.2g", i, j, got, want, diff)
 			}
 		}
+	}
+}
+
+// blockRounding returns what the rounding of the rows of x within blocks, where the
+// weights are integers, can make of their products with w: 2^-22 of the largest magnitude
+// of a block for each of its elements.
+func blockRounding(x Mat, w *Tensor) func(i, j int) float64 {
+	if w.DType() != Int8 && w.DType() != Int4 {
+		return zero
+	}
+	values, k := w.Float32s(), w.Dim(1)
+	return func(i, j int) (sum float64) {
+		for lo := 0; lo < k; lo += QuantBlock {
+			var largest, weights float64
+			for p := lo; p < min(lo+QuantBlock, k); p++ {
+				largest = max(largest, math.Abs(float64(x.Row(i)[p])))
+				weights += math.Abs(float64(values[j*k+p]))
+			}
+			sum += largest * weights * 0x1p-22
+		}
+		return sum
 	}
 }
 
@@ -108,7 +135,7 @@ func testMatMulT(t *testing.T, m, n, k int, d DType) {
 	y, whole := framed(m, n)
 	term := func(i, j, p int) float64 { return float64(x.Row(i)[p]) * float64(values[j*k+p]) }
 	MatMulT(y, x, w)
-	checkProduct(t, y, k, term, zero)
+	checkProductWithin(t, y, k, term, zero, blockRounding(x, w))
 	checkFrame(t, whole)
 	want := compact(y)
 
@@ -133,7 +160,7 @@ func testMatMulT(t *testing.T, m, n, k int, d DType) {
 	}
 	MatMulTAdd(y, x, w)
 	checkFrame(t, whole)
-	checkProduct(t, y, k, term, func(i, j int) float64 { return float64(i - j) })
+	checkProductWithin(t, y, k, term, func(i, j int) float64 { return float64(i - j) }, blockRounding(x, w))
 }
 
 // TestMatMulTSameBits tests that the bits depend neither on the number of cores nor

@@ -39,6 +39,10 @@ var (
 	NEON   bool
 )
 
+// VNNI is set if the tier in use is AVX-512 and the machine has its products of bytes
+// too, which the first such processors lack. Only [Use] writes it.
+var VNNI bool
+
 // available lists the tiers of this machine and build, best first.
 var available = append(detect(), TierGeneric)
 
@@ -85,6 +89,7 @@ func Use(t Tier) error {
 	AVX512 = t == TierAVX512
 	AVX2 = t == TierAVX2
 	NEON = t == TierNEON
+	VNNI = AVX512 && hasVNNI()
 	return nil
 }
 

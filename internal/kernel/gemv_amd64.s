@@ -4,87 +4,104 @@
 
 #include "textflag.h"
 
-DATA gemvCodes<>+0(SB)/1, $0xfe
-DATA gemvCodes<>+1(SB)/1, $0xce
-DATA gemvCodes<>+2(SB)/1, $0xa2
-DATA gemvCodes<>+3(SB)/1, $0x7c
-DATA gemvCodes<>+4(SB)/1, $0x40
-DATA gemvCodes<>+5(SB)/1, $0x08
-DATA gemvCodes<>+6(SB)/1, $0xa8
-DATA gemvCodes<>+7(SB)/1, $0x20
+DATA gemvCodes<>+0(SB)/1, $0x81
+DATA gemvCodes<>+1(SB)/1, $0x99
+DATA gemvCodes<>+2(SB)/1, $0xaf
+DATA gemvCodes<>+3(SB)/1, $0xc1
+DATA gemvCodes<>+4(SB)/1, $0xd0
+DATA gemvCodes<>+5(SB)/1, $0xde
+DATA gemvCodes<>+6(SB)/1, $0xeb
+DATA gemvCodes<>+7(SB)/1, $0xf6
 DATA gemvCodes<>+8(SB)/1, $0x00
-DATA gemvCodes<>+9(SB)/1, $0x20
-DATA gemvCodes<>+10(SB)/1, $0xb0
-DATA gemvCodes<>+11(SB)/1, $0x08
-DATA gemvCodes<>+12(SB)/1, $0x3c
-DATA gemvCodes<>+13(SB)/1, $0x80
-DATA gemvCodes<>+14(SB)/1, $0xa6
-DATA gemvCodes<>+15(SB)/1, $0xda
-DATA gemvCodes<>+16(SB)/1, $0xfe
-DATA gemvCodes<>+17(SB)/1, $0xce
-DATA gemvCodes<>+18(SB)/1, $0xa2
-DATA gemvCodes<>+19(SB)/1, $0x7c
-DATA gemvCodes<>+20(SB)/1, $0x40
-DATA gemvCodes<>+21(SB)/1, $0x08
-DATA gemvCodes<>+22(SB)/1, $0xa8
-DATA gemvCodes<>+23(SB)/1, $0x20
+DATA gemvCodes<>+9(SB)/1, $0x0a
+DATA gemvCodes<>+10(SB)/1, $0x16
+DATA gemvCodes<>+11(SB)/1, $0x22
+DATA gemvCodes<>+12(SB)/1, $0x2f
+DATA gemvCodes<>+13(SB)/1, $0x40
+DATA gemvCodes<>+14(SB)/1, $0x53
+DATA gemvCodes<>+15(SB)/1, $0x6d
+DATA gemvCodes<>+16(SB)/1, $0x81
+DATA gemvCodes<>+17(SB)/1, $0x99
+DATA gemvCodes<>+18(SB)/1, $0xaf
+DATA gemvCodes<>+19(SB)/1, $0xc1
+DATA gemvCodes<>+20(SB)/1, $0xd0
+DATA gemvCodes<>+21(SB)/1, $0xde
+DATA gemvCodes<>+22(SB)/1, $0xeb
+DATA gemvCodes<>+23(SB)/1, $0xf6
 DATA gemvCodes<>+24(SB)/1, $0x00
-DATA gemvCodes<>+25(SB)/1, $0x20
-DATA gemvCodes<>+26(SB)/1, $0xb0
-DATA gemvCodes<>+27(SB)/1, $0x08
-DATA gemvCodes<>+28(SB)/1, $0x3c
-DATA gemvCodes<>+29(SB)/1, $0x80
-DATA gemvCodes<>+30(SB)/1, $0xa6
-DATA gemvCodes<>+31(SB)/1, $0xda
-DATA gemvCodes<>+32(SB)/1, $0xc2
-DATA gemvCodes<>+33(SB)/1, $0xc2
-DATA gemvCodes<>+34(SB)/1, $0xc2
-DATA gemvCodes<>+35(SB)/1, $0xc2
-DATA gemvCodes<>+36(SB)/1, $0xc2
-DATA gemvCodes<>+37(SB)/1, $0xc2
-DATA gemvCodes<>+38(SB)/1, $0xc1
-DATA gemvCodes<>+39(SB)/1, $0xc1
-DATA gemvCodes<>+40(SB)/1, $0x00
-DATA gemvCodes<>+41(SB)/1, $0x41
-DATA gemvCodes<>+42(SB)/1, $0x41
-DATA gemvCodes<>+43(SB)/1, $0x42
-DATA gemvCodes<>+44(SB)/1, $0x42
-DATA gemvCodes<>+45(SB)/1, $0x42
-DATA gemvCodes<>+46(SB)/1, $0x42
-DATA gemvCodes<>+47(SB)/1, $0x42
-DATA gemvCodes<>+48(SB)/1, $0xc2
-DATA gemvCodes<>+49(SB)/1, $0xc2
-DATA gemvCodes<>+50(SB)/1, $0xc2
-DATA gemvCodes<>+51(SB)/1, $0xc2
-DATA gemvCodes<>+52(SB)/1, $0xc2
-DATA gemvCodes<>+53(SB)/1, $0xc2
-DATA gemvCodes<>+54(SB)/1, $0xc1
-DATA gemvCodes<>+55(SB)/1, $0xc1
-DATA gemvCodes<>+56(SB)/1, $0x00
-DATA gemvCodes<>+57(SB)/1, $0x41
-DATA gemvCodes<>+58(SB)/1, $0x41
-DATA gemvCodes<>+59(SB)/1, $0x42
-DATA gemvCodes<>+60(SB)/1, $0x42
-DATA gemvCodes<>+61(SB)/1, $0x42
-DATA gemvCodes<>+62(SB)/1, $0x42
-DATA gemvCodes<>+63(SB)/1, $0x42
-DATA gemvCodes<>+64(SB)/4, $0x0f0f0f0f
-DATA gemvCodes<>+68(SB)/4, $0x0f0f0f0f
-DATA gemvCodes<>+72(SB)/4, $0x0f0f0f0f
-DATA gemvCodes<>+76(SB)/4, $0x0f0f0f0f
-DATA gemvCodes<>+80(SB)/4, $0x0f0f0f0f
-DATA gemvCodes<>+84(SB)/4, $0x0f0f0f0f
-DATA gemvCodes<>+88(SB)/4, $0x0f0f0f0f
-DATA gemvCodes<>+92(SB)/4, $0x0f0f0f0f
-DATA gemvCodes<>+96(SB)/4, $0xffff0000
-DATA gemvCodes<>+100(SB)/4, $0xffff0000
-DATA gemvCodes<>+104(SB)/4, $0xffff0000
-DATA gemvCodes<>+108(SB)/4, $0xffff0000
-DATA gemvCodes<>+112(SB)/4, $0xffff0000
-DATA gemvCodes<>+116(SB)/4, $0xffff0000
-DATA gemvCodes<>+120(SB)/4, $0xffff0000
-DATA gemvCodes<>+124(SB)/4, $0xffff0000
-GLOBL gemvCodes<>(SB), RODATA|NOPTR, $128
+DATA gemvCodes<>+25(SB)/1, $0x0a
+DATA gemvCodes<>+26(SB)/1, $0x16
+DATA gemvCodes<>+27(SB)/1, $0x22
+DATA gemvCodes<>+28(SB)/1, $0x2f
+DATA gemvCodes<>+29(SB)/1, $0x40
+DATA gemvCodes<>+30(SB)/1, $0x53
+DATA gemvCodes<>+31(SB)/1, $0x6d
+DATA gemvCodes<>+32(SB)/1, $0x01
+DATA gemvCodes<>+33(SB)/1, $0x19
+DATA gemvCodes<>+34(SB)/1, $0x2f
+DATA gemvCodes<>+35(SB)/1, $0x41
+DATA gemvCodes<>+36(SB)/1, $0x50
+DATA gemvCodes<>+37(SB)/1, $0x5e
+DATA gemvCodes<>+38(SB)/1, $0x6b
+DATA gemvCodes<>+39(SB)/1, $0x76
+DATA gemvCodes<>+40(SB)/1, $0x80
+DATA gemvCodes<>+41(SB)/1, $0x8a
+DATA gemvCodes<>+42(SB)/1, $0x96
+DATA gemvCodes<>+43(SB)/1, $0xa2
+DATA gemvCodes<>+44(SB)/1, $0xaf
+DATA gemvCodes<>+45(SB)/1, $0xc0
+DATA gemvCodes<>+46(SB)/1, $0xd3
+DATA gemvCodes<>+47(SB)/1, $0xed
+DATA gemvCodes<>+48(SB)/1, $0x01
+DATA gemvCodes<>+49(SB)/1, $0x19
+DATA gemvCodes<>+50(SB)/1, $0x2f
+DATA gemvCodes<>+51(SB)/1, $0x41
+DATA gemvCodes<>+52(SB)/1, $0x50
+DATA gemvCodes<>+53(SB)/1, $0x5e
+DATA gemvCodes<>+54(SB)/1, $0x6b
+DATA gemvCodes<>+55(SB)/1, $0x76
+DATA gemvCodes<>+56(SB)/1, $0x80
+DATA gemvCodes<>+57(SB)/1, $0x8a
+DATA gemvCodes<>+58(SB)/1, $0x96
+DATA gemvCodes<>+59(SB)/1, $0xa2
+DATA gemvCodes<>+60(SB)/1, $0xaf
+DATA gemvCodes<>+61(SB)/1, $0xc0
+DATA gemvCodes<>+62(SB)/1, $0xd3
+DATA gemvCodes<>+63(SB)/1, $0xed
+DATA gemvCodes<>+64(SB)/1, $0x0f
+DATA gemvCodes<>+65(SB)/1, $0x0f
+DATA gemvCodes<>+66(SB)/1, $0x0f
+DATA gemvCodes<>+67(SB)/1, $0x0f
+DATA gemvCodes<>+68(SB)/1, $0x0f
+DATA gemvCodes<>+69(SB)/1, $0x0f
+DATA gemvCodes<>+70(SB)/1, $0x0f
+DATA gemvCodes<>+71(SB)/1, $0x0f
+DATA gemvCodes<>+72(SB)/1, $0x0f
+DATA gemvCodes<>+73(SB)/1, $0x0f
+DATA gemvCodes<>+74(SB)/1, $0x0f
+DATA gemvCodes<>+75(SB)/1, $0x0f
+DATA gemvCodes<>+76(SB)/1, $0x0f
+DATA gemvCodes<>+77(SB)/1, $0x0f
+DATA gemvCodes<>+78(SB)/1, $0x0f
+DATA gemvCodes<>+79(SB)/1, $0x0f
+DATA gemvCodes<>+80(SB)/1, $0x0f
+DATA gemvCodes<>+81(SB)/1, $0x0f
+DATA gemvCodes<>+82(SB)/1, $0x0f
+DATA gemvCodes<>+83(SB)/1, $0x0f
+DATA gemvCodes<>+84(SB)/1, $0x0f
+DATA gemvCodes<>+85(SB)/1, $0x0f
+DATA gemvCodes<>+86(SB)/1, $0x0f
+DATA gemvCodes<>+87(SB)/1, $0x0f
+DATA gemvCodes<>+88(SB)/1, $0x0f
+DATA gemvCodes<>+89(SB)/1, $0x0f
+DATA gemvCodes<>+90(SB)/1, $0x0f
+DATA gemvCodes<>+91(SB)/1, $0x0f
+DATA gemvCodes<>+92(SB)/1, $0x0f
+DATA gemvCodes<>+93(SB)/1, $0x0f
+DATA gemvCodes<>+94(SB)/1, $0x0f
+DATA gemvCodes<>+95(SB)/1, $0x0f
+DATA gemvCodes<>+96(SB)/4, $0x47000000
+GLOBL gemvCodes<>(SB), RODATA|NOPTR, $100
 
 // func gemvBF16AVX512(k int, a *float32, b *uint16, c *float32, add bool)
 // Requires: AVX, AVX512F, MMX+
@@ -145,344 +162,6 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemvQ8AVX512(k int, a *float32, b *byte, c *float32, add bool)
-// Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·gemvQ8AVX512(SB), NOSPLIT, $0-33
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+16(FP), DX
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	TESTQ  AX, AX
-	JZ     done
-
-block:
-	MOVQ       $0x0000000000000020, BX
-	CMPQ       AX, BX
-	CMOVQLT    AX, BX
-	SUBQ       BX, AX
-	VMOVUPS    1024(DX), Z2
-	VMOVUPS    1088(DX), Z3
-	PREFETCHT0 5120(DX)
-	PREFETCHT0 5184(DX)
-	MOVQ       DX, SI
-	MOVQ       BX, DI
-	SHRQ       $0x01, DI
-	JZ         last
-
-pair:
-	PREFETCHT0   4096(SI)
-	VBROADCASTSS (CX), Z4
-	VPMOVSXBD    (SI), Z5
-	VCVTDQ2PS    Z5, Z5
-	VMULPS       Z2, Z5, Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VPMOVSXBD    16(SI), Z5
-	VCVTDQ2PS    Z5, Z5
-	VMULPS       Z3, Z5, Z5
-	VFMADD231PS  Z4, Z5, Z1
-	VBROADCASTSS 4(CX), Z4
-	VPMOVSXBD    32(SI), Z5
-	VCVTDQ2PS    Z5, Z5
-	VMULPS       Z2, Z5, Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VPMOVSXBD    48(SI), Z5
-	VCVTDQ2PS    Z5, Z5
-	VMULPS       Z3, Z5, Z5
-	VFMADD231PS  Z4, Z5, Z1
-	ADDQ         $0x08, CX
-	ADDQ         $0x40, SI
-	DECQ         DI
-	JNZ          pair
-
-last:
-	TESTQ        $0x00000001, BX
-	JZ           whole
-	VBROADCASTSS (CX), Z4
-	VPMOVSXBD    (SI), Z5
-	VCVTDQ2PS    Z5, Z5
-	VMULPS       Z2, Z5, Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VPMOVSXBD    16(SI), Z2
-	VCVTDQ2PS    Z2, Z2
-	VMULPS       Z3, Z2, Z2
-	VFMADD231PS  Z4, Z2, Z1
-
-whole:
-	ADDQ  $+1152, DX
-	TESTQ AX, AX
-	JNZ   block
-
-done:
-	MOVQ   c+24(FP), AX
-	MOVB   add+32(FP), CL
-	TESTB  CL, CL
-	JZ     store
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-
-store:
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VZEROUPPER
-	RET
-
-// func gemvQ4AVX512(k int, a *float32, b *byte, c *float32, add bool)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·gemvQ4AVX512(SB), NOSPLIT, $0-33
-	MOVQ            k+0(FP), AX
-	MOVQ            a+8(FP), CX
-	MOVQ            b+16(FP), DX
-	VPXORD          Z0, Z0, Z0
-	VPXORD          Z1, Z1, Z1
-	VBROADCASTI32X4 gemvCodes<>+0(SB), Z2
-	VBROADCASTI32X4 gemvCodes<>+32(SB), Z3
-	VBROADCASTI32X4 gemvCodes<>+64(SB), Z4
-	VBROADCASTI32X4 gemvCodes<>+96(SB), Z5
-	TESTQ           AX, AX
-	JZ              done
-
-block:
-	PREFETCHT0 4608(DX)
-	VPMOVZXWD  512(DX), Z6
-	VPSLLD     $0x10, Z6, Z6
-	VPMOVZXWD  544(DX), Z7
-	VPSLLD     $0x10, Z7, Z7
-	MOVQ       DX, BX
-	LEAQ       512(DX), SI
-
-octet:
-	CMPQ         AX, $0x08
-	JLT          tail
-	VBROADCASTSS (CX), Z8
-	VBROADCASTSS 4(CX), Z9
-	VBROADCASTSS 8(CX), Z10
-	VBROADCASTSS 12(CX), Z11
-	VBROADCASTSS 16(CX), Z12
-	VBROADCASTSS 20(CX), Z13
-	VBROADCASTSS 24(CX), Z14
-	VBROADCASTSS 28(CX), Z15
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVDQU32    (BX), Z16
-	VMOVDQU32    64(BX), Z17
-	VPANDD       Z4, Z16, Z18
-	VPANDD       Z4, Z17, Z19
-	VPSHUFB      Z18, Z2, Z20
-	VPSHUFB      Z19, Z2, Z21
-	VPSHUFB      Z18, Z3, Z18
-	VPSHUFB      Z19, Z3, Z19
-	VPUNPCKLBW   Z18, Z20, Z22
-	VPUNPCKLBW   Z19, Z21, Z23
-	VPSLLD       $0x10, Z22, Z24
-	VPSLLD       $0x10, Z23, Z25
-	VMULPS       Z6, Z24, Z24
-	VFMADD231PS  Z8, Z24, Z0
-	VMULPS       Z7, Z25, Z25
-	VFMADD231PS  Z8, Z25, Z1
-	VPANDD       Z5, Z22, Z8
-	VPANDD       Z5, Z23, Z22
-	VMULPS       Z6, Z8, Z8
-	VFMADD231PS  Z9, Z8, Z0
-	VMULPS       Z7, Z22, Z22
-	VFMADD231PS  Z9, Z22, Z1
-	VPUNPCKHBW   Z18, Z20, Z8
-	VPUNPCKHBW   Z19, Z21, Z9
-	VPSLLD       $0x10, Z8, Z18
-	VPSLLD       $0x10, Z9, Z19
-	VMULPS       Z6, Z18, Z18
-	VFMADD231PS  Z10, Z18, Z0
-	VMULPS       Z7, Z19, Z19
-	VFMADD231PS  Z10, Z19, Z1
-	VPANDD       Z5, Z8, Z8
-	VPANDD       Z5, Z9, Z9
-	VMULPS       Z6, Z8, Z8
-	VFMADD231PS  Z11, Z8, Z0
-	VMULPS       Z7, Z9, Z9
-	VFMADD231PS  Z11, Z9, Z1
-	VPSRLW       $0x04, Z16, Z16
-	VPANDD       Z4, Z16, Z8
-	VPSRLW       $0x04, Z17, Z17
-	VPANDD       Z4, Z17, Z9
-	VPSHUFB      Z8, Z2, Z10
-	VPSHUFB      Z9, Z2, Z11
-	VPSHUFB      Z8, Z3, Z8
-	VPSHUFB      Z9, Z3, Z9
-	VPUNPCKLBW   Z8, Z10, Z16
-	VPUNPCKLBW   Z9, Z11, Z17
-	VPSLLD       $0x10, Z16, Z18
-	VPSLLD       $0x10, Z17, Z19
-	VMULPS       Z6, Z18, Z18
-	VFMADD231PS  Z12, Z18, Z0
-	VMULPS       Z7, Z19, Z19
-	VFMADD231PS  Z12, Z19, Z1
-	VPANDD       Z5, Z16, Z12
-	VPANDD       Z5, Z17, Z16
-	VMULPS       Z6, Z12, Z12
-	VFMADD231PS  Z13, Z12, Z0
-	VMULPS       Z7, Z16, Z16
-	VFMADD231PS  Z13, Z16, Z1
-	VPUNPCKHBW   Z8, Z10, Z8
-	VPUNPCKHBW   Z9, Z11, Z9
-	VPSLLD       $0x10, Z8, Z10
-	VPSLLD       $0x10, Z9, Z11
-	VMULPS       Z6, Z10, Z10
-	VFMADD231PS  Z14, Z10, Z0
-	VMULPS       Z7, Z11, Z11
-	VFMADD231PS  Z14, Z11, Z1
-	VPANDD       Z5, Z8, Z8
-	VPANDD       Z5, Z9, Z9
-	VMULPS       Z6, Z8, Z8
-	VFMADD231PS  Z15, Z8, Z0
-	VMULPS       Z7, Z9, Z9
-	VFMADD231PS  Z15, Z9, Z1
-	ADDQ         $0x20, CX
-	SUBQ         $-128, BX
-	SUBQ         $0x08, AX
-	CMPQ         BX, SI
-	JNE          octet
-	ADDQ         $+576, DX
-	TESTQ        AX, AX
-	JNZ          block
-	JMP          done
-
-tail:
-	TESTQ        AX, AX
-	JZ           done
-	VMOVDQU32    (BX), Z8
-	VPANDD       Z4, Z8, Z9
-	VPSHUFB      Z9, Z2, Z10
-	VPSHUFB      Z9, Z3, Z9
-	VPUNPCKLBW   Z9, Z10, Z11
-	VPSLLD       $0x10, Z11, Z12
-	VMULPS       Z6, Z12, Z12
-	VBROADCASTSS (CX), Z13
-	VFMADD231PS  Z13, Z12, Z0
-	CMPQ         AX, $0x01
-	JEQ          next0
-	VPANDD       Z5, Z11, Z11
-	VMULPS       Z6, Z11, Z11
-	VBROADCASTSS 4(CX), Z12
-	VFMADD231PS  Z12, Z11, Z0
-	CMPQ         AX, $0x02
-	JEQ          next0
-	VPUNPCKHBW   Z9, Z10, Z9
-	VPSLLD       $0x10, Z9, Z10
-	VMULPS       Z6, Z10, Z10
-	VBROADCASTSS 8(CX), Z11
-	VFMADD231PS  Z11, Z10, Z0
-	CMPQ         AX, $0x03
-	JEQ          next0
-	VPANDD       Z5, Z9, Z9
-	VMULPS       Z6, Z9, Z9
-	VBROADCASTSS 12(CX), Z10
-	VFMADD231PS  Z10, Z9, Z0
-	CMPQ         AX, $0x04
-	JEQ          next0
-	VPSRLW       $0x04, Z8, Z8
-	VPANDD       Z4, Z8, Z8
-	VPSHUFB      Z8, Z2, Z9
-	VPSHUFB      Z8, Z3, Z8
-	VPUNPCKLBW   Z8, Z9, Z10
-	VPSLLD       $0x10, Z10, Z11
-	VMULPS       Z6, Z11, Z11
-	VBROADCASTSS 16(CX), Z12
-	VFMADD231PS  Z12, Z11, Z0
-	CMPQ         AX, $0x05
-	JEQ          next0
-	VPANDD       Z5, Z10, Z10
-	VMULPS       Z6, Z10, Z10
-	VBROADCASTSS 20(CX), Z11
-	VFMADD231PS  Z11, Z10, Z0
-	CMPQ         AX, $0x06
-	JEQ          next0
-	VPUNPCKHBW   Z8, Z9, Z8
-	VPSLLD       $0x10, Z8, Z9
-	VMULPS       Z6, Z9, Z9
-	VBROADCASTSS 24(CX), Z10
-	VFMADD231PS  Z10, Z9, Z0
-	CMPQ         AX, $0x07
-	JEQ          next0
-	VPANDD       Z5, Z8, Z8
-	VMULPS       Z6, Z8, Z8
-	VBROADCASTSS 28(CX), Z6
-	VFMADD231PS  Z6, Z8, Z0
-
-next0:
-	VMOVDQU32    64(BX), Z6
-	VPANDD       Z4, Z6, Z8
-	VPSHUFB      Z8, Z2, Z9
-	VPSHUFB      Z8, Z3, Z8
-	VPUNPCKLBW   Z8, Z9, Z10
-	VPSLLD       $0x10, Z10, Z11
-	VMULPS       Z7, Z11, Z11
-	VBROADCASTSS (CX), Z12
-	VFMADD231PS  Z12, Z11, Z1
-	CMPQ         AX, $0x01
-	JEQ          next1
-	VPANDD       Z5, Z10, Z10
-	VMULPS       Z7, Z10, Z10
-	VBROADCASTSS 4(CX), Z11
-	VFMADD231PS  Z11, Z10, Z1
-	CMPQ         AX, $0x02
-	JEQ          next1
-	VPUNPCKHBW   Z8, Z9, Z8
-	VPSLLD       $0x10, Z8, Z9
-	VMULPS       Z7, Z9, Z9
-	VBROADCASTSS 8(CX), Z10
-	VFMADD231PS  Z10, Z9, Z1
-	CMPQ         AX, $0x03
-	JEQ          next1
-	VPANDD       Z5, Z8, Z8
-	VMULPS       Z7, Z8, Z8
-	VBROADCASTSS 12(CX), Z9
-	VFMADD231PS  Z9, Z8, Z1
-	CMPQ         AX, $0x04
-	JEQ          next1
-	VPSRLW       $0x04, Z6, Z6
-	VPANDD       Z4, Z6, Z4
-	VPSHUFB      Z4, Z2, Z2
-	VPSHUFB      Z4, Z3, Z3
-	VPUNPCKLBW   Z3, Z2, Z4
-	VPSLLD       $0x10, Z4, Z6
-	VMULPS       Z7, Z6, Z6
-	VBROADCASTSS 16(CX), Z8
-	VFMADD231PS  Z8, Z6, Z1
-	CMPQ         AX, $0x05
-	JEQ          next1
-	VPANDD       Z5, Z4, Z4
-	VMULPS       Z7, Z4, Z4
-	VBROADCASTSS 20(CX), Z6
-	VFMADD231PS  Z6, Z4, Z1
-	CMPQ         AX, $0x06
-	JEQ          next1
-	VPUNPCKHBW   Z3, Z2, Z2
-	VPSLLD       $0x10, Z2, Z3
-	VMULPS       Z7, Z3, Z3
-	VBROADCASTSS 24(CX), Z4
-	VFMADD231PS  Z4, Z3, Z1
-	CMPQ         AX, $0x07
-	JEQ          next1
-	VPANDD       Z5, Z2, Z2
-	VMULPS       Z7, Z2, Z2
-	VBROADCASTSS 28(CX), Z3
-	VFMADD231PS  Z3, Z2, Z1
-
-next1:
-done:
-	MOVQ   c+24(FP), AX
-	MOVB   add+32(FP), CL
-	TESTB  CL, CL
-	JZ     store
-	VADDPS (AX), Z0, Z0
-	VADDPS 64(AX), Z1, Z1
-
-store:
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VZEROUPPER
-	RET
-
 // func widenBF16AVX512(k int, dst *float32, b *uint16)
 // Requires: AVX, AVX512F
 TEXT ·widenBF16AVX512(SB), NOSPLIT, $0-24
@@ -525,259 +204,206 @@ done:
 	VZEROUPPER
 	RET
 
-// func widenQ8AVX512(k int, dst *float32, b *byte)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·widenQ8AVX512(SB), NOSPLIT, $0-24
-	MOVQ  k+0(FP), AX
-	MOVQ  dst+8(FP), CX
-	MOVQ  b+16(FP), DX
-	TESTQ AX, AX
-	JZ    done
+// func splitAVX512(blocks int, dst *byte, a *float32)
+// Requires: AVX, AVX2, AVX512F, AVX512VL, AVX512VNNI
+TEXT ·splitAVX512(SB), NOSPLIT, $0-24
+	MOVQ         blocks+0(FP), AX
+	MOVQ         dst+8(FP), CX
+	MOVQ         a+16(FP), DX
+	MOVL         $0x7fffffff, BX
+	VPBROADCASTD BX, Z0
+	MOVL         $0x00004000, BX
+	VPBROADCASTD BX, Z1
+	MOVL         $0x00010002, BX
+	VPBROADCASTD BX, Z2
+	MOVL         $0x00000016, BX
+	VPBROADCASTD BX, Z3
+	MOVL         $0x00000015, BX
+	VPBROADCASTD BX, Z4
+	MOVL         $0x00000113, BX
+	VPBROADCASTD BX, Z5
+	MOVL         $0x7f7fffff, BX
+	VPBROADCASTD BX, Z6
+	MOVL         $0x7fc00000, BX
+	VPBROADCASTD BX, Z7
+	MOVL         $0x00000080, BX
+	VPBROADCASTD BX, Z8
+	MOVL         $0x80808080, BX
+	VPBROADCASTD BX, Z9
 
 block:
-	MOVQ    $0x0000000000000020, BX
-	CMPQ    AX, BX
-	CMOVQLT AX, BX
-	SUBQ    BX, AX
-	VMOVUPS 1024(DX), Z0
-	VMOVUPS 1088(DX), Z1
-	MOVQ    DX, SI
-
-row:
-	VPMOVSXBD (SI), Z2
-	VCVTDQ2PS Z2, Z2
-	VMULPS    Z0, Z2, Z2
-	VMOVUPS   Z2, (CX)
-	VPMOVSXBD 16(SI), Z2
-	VCVTDQ2PS Z2, Z2
-	VMULPS    Z1, Z2, Z2
-	VMOVUPS   Z2, 64(CX)
-	ADDQ      $0x20, SI
-	SUBQ      $-128, CX
-	DECQ      BX
-	JNZ       row
-	ADDQ      $+1152, DX
-	TESTQ     AX, AX
-	JNZ       block
-
-done:
+	VMOVUPS       (DX), Z10
+	VPANDD        Z0, Z10, Z11
+	VMOVUPS       64(DX), Z12
+	VPANDD        Z0, Z12, Z13
+	VPMAXSD       Z13, Z11, Z11
+	VEXTRACTI64X4 $0x01, Z11, Y13
+	VPMAXSD       Y11, Y13, Y13
+	VEXTRACTI128  $0x01, Y13, X11
+	VPMAXSD       X13, X11, X11
+	VPSHUFD       $0x4e, X11, X13
+	VPMAXSD       X13, X11, X11
+	VPSHUFD       $0xb1, X11, X13
+	VPMAXSD       X13, X11, X11
+	VPADDD        X2, X11, X13
+	VPSRLD        $0x17, X13, X13
+	VPMAXSD       X3, X13, X13
+	VPSUBD        X4, X13, X14
+	VPSLLD        $0x17, X14, X14
+	VPCMPGTD      X6, X11, X11
+	VPAND         X7, X11, X11
+	VPOR          X11, X14, X14
+	VPSUBD        X13, X5, X11
+	VPSLLD        $0x17, X11, X11
+	VMOVD         X14, 128(CX)
+	VPBROADCASTD  X11, Z11
+	VMULPS        Z11, Z10, Z10
+	VCVTPS2DQ     Z10, Z10
+	VMULPS        Z11, Z12, Z12
+	VCVTPS2DQ     Z12, Z12
+	VPADDD        Z1, Z10, Z11
+	VPSRAD        $0x0f, Z11, Z11
+	VPSLLD        $0x0f, Z11, Z13
+	VPSUBD        Z13, Z10, Z13
+	VPADDD        Z8, Z13, Z10
+	VPSRAD        $0x08, Z10, Z10
+	VPADDD        Z1, Z12, Z21
+	VPSRAD        $0x0f, Z21, Z21
+	VPSLLD        $0x0f, Z21, Z22
+	VPSUBD        Z22, Z12, Z22
+	VPADDD        Z8, Z22, Z12
+	VPSRAD        $0x08, Z12, Z12
+	VPMOVDB       Z11, X14
+	VPMOVDB       Z21, X11
+	VINSERTI32X4  $0x01, X11, Y14, Y14
+	VMOVUPS       Y14, (CX)
+	VPXORD        Y15, Y15, Y15
+	VPDPBUSD      Y14, Y9, Y15
+	VPMOVDB       Z10, X16
+	VPMOVDB       Z12, X10
+	VINSERTI32X4  $0x01, X10, Y16, Y16
+	VMOVUPS       Y16, 32(CX)
+	VPXORD        Y17, Y17, Y17
+	VPDPBUSD      Y16, Y9, Y17
+	VPMOVDB       Z13, X18
+	VPMOVDB       Z22, X10
+	VINSERTI32X4  $0x01, X10, Y18, Y18
+	VMOVUPS       Y18, 64(CX)
+	VPXORD        Y19, Y19, Y19
+	VPDPBUSD      Y18, Y9, Y19
+	VPUNPCKLDQ    Y17, Y15, Y10
+	VPUNPCKHDQ    Y17, Y15, Y11
+	VPADDD        Y10, Y11, Y11
+	VPUNPCKLDQ    Y19, Y19, Y10
+	VPUNPCKHDQ    Y19, Y19, Y12
+	VPADDD        Y10, Y12, Y12
+	VPUNPCKLQDQ   Y12, Y11, Y10
+	VPUNPCKHQDQ   Y12, Y11, Y11
+	VPADDD        Y10, Y11, Y11
+	VEXTRACTI32X4 $0x01, Y11, X10
+	VPADDD        X11, X10, X10
+	VPXORD        X20, X20, X20
+	VPSUBD        X10, X20, X10
+	VMOVUPS       X10, 96(CX)
+	SUBQ          $-128, DX
+	ADDQ          $+144, CX
+	DECQ          AX
+	JNZ           block
 	VZEROUPPER
 	RET
 
-// func widenQ4AVX512(k int, dst *float32, b *byte)
-// Requires: AVX, AVX512BW, AVX512F
-TEXT ·widenQ4AVX512(SB), NOSPLIT, $0-24
-	MOVQ            k+0(FP), AX
+// func expandQ4AVX512(blocks int, dst *byte, b *byte)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·expandQ4AVX512(SB), NOSPLIT, $0-24
+	MOVQ            blocks+0(FP), AX
 	MOVQ            dst+8(FP), CX
 	MOVQ            b+16(FP), DX
 	VBROADCASTI32X4 gemvCodes<>+0(SB), Z0
-	VBROADCASTI32X4 gemvCodes<>+32(SB), Z1
-	VBROADCASTI32X4 gemvCodes<>+64(SB), Z2
-	VBROADCASTI32X4 gemvCodes<>+96(SB), Z3
-	TESTQ           AX, AX
-	JZ              done
+	VBROADCASTI32X4 gemvCodes<>+64(SB), Z1
 
 block:
-	VPMOVZXWD 512(DX), Z4
-	VPSLLD    $0x10, Z4, Z4
-	VPMOVZXWD 544(DX), Z5
-	VPSLLD    $0x10, Z5, Z5
-	MOVQ      DX, BX
-	LEAQ      512(DX), SI
-
-octet:
-	CMPQ       AX, $0x08
-	JLT        tail
-	VMOVDQU32  (BX), Z6
-	VPANDD     Z2, Z6, Z7
-	VPSHUFB    Z7, Z0, Z8
-	VPSHUFB    Z7, Z1, Z7
-	VPUNPCKLBW Z7, Z8, Z9
-	VPSLLD     $0x10, Z9, Z10
-	VMULPS     Z4, Z10, Z10
-	VMOVUPS    Z10, (CX)
-	VPANDD     Z3, Z9, Z9
-	VMULPS     Z4, Z9, Z9
-	VMOVUPS    Z9, 128(CX)
-	VPUNPCKHBW Z7, Z8, Z7
-	VPSLLD     $0x10, Z7, Z8
-	VMULPS     Z4, Z8, Z8
-	VMOVUPS    Z8, 256(CX)
-	VPANDD     Z3, Z7, Z7
-	VMULPS     Z4, Z7, Z7
-	VMOVUPS    Z7, 384(CX)
-	VPSRLW     $0x04, Z6, Z6
-	VPANDD     Z2, Z6, Z6
-	VPSHUFB    Z6, Z0, Z7
-	VPSHUFB    Z6, Z1, Z6
-	VPUNPCKLBW Z6, Z7, Z8
-	VPSLLD     $0x10, Z8, Z9
-	VMULPS     Z4, Z9, Z9
-	VMOVUPS    Z9, 512(CX)
-	VPANDD     Z3, Z8, Z8
-	VMULPS     Z4, Z8, Z8
-	VMOVUPS    Z8, 640(CX)
-	VPUNPCKHBW Z6, Z7, Z6
-	VPSLLD     $0x10, Z6, Z7
-	VMULPS     Z4, Z7, Z7
-	VMOVUPS    Z7, 768(CX)
-	VPANDD     Z3, Z6, Z6
-	VMULPS     Z4, Z6, Z6
-	VMOVUPS    Z6, 896(CX)
-	VMOVDQU32  64(BX), Z6
-	VPANDD     Z2, Z6, Z7
-	VPSHUFB    Z7, Z0, Z8
-	VPSHUFB    Z7, Z1, Z7
-	VPUNPCKLBW Z7, Z8, Z9
-	VPSLLD     $0x10, Z9, Z10
-	VMULPS     Z5, Z10, Z10
-	VMOVUPS    Z10, 64(CX)
-	VPANDD     Z3, Z9, Z9
-	VMULPS     Z5, Z9, Z9
-	VMOVUPS    Z9, 192(CX)
-	VPUNPCKHBW Z7, Z8, Z7
-	VPSLLD     $0x10, Z7, Z8
-	VMULPS     Z5, Z8, Z8
-	VMOVUPS    Z8, 320(CX)
-	VPANDD     Z3, Z7, Z7
-	VMULPS     Z5, Z7, Z7
-	VMOVUPS    Z7, 448(CX)
-	VPSRLW     $0x04, Z6, Z6
-	VPANDD     Z2, Z6, Z6
-	VPSHUFB    Z6, Z0, Z7
-	VPSHUFB    Z6, Z1, Z6
-	VPUNPCKLBW Z6, Z7, Z8
-	VPSLLD     $0x10, Z8, Z9
-	VMULPS     Z5, Z9, Z9
-	VMOVUPS    Z9, 576(CX)
-	VPANDD     Z3, Z8, Z8
-	VMULPS     Z5, Z8, Z8
-	VMOVUPS    Z8, 704(CX)
-	VPUNPCKHBW Z6, Z7, Z6
-	VPSLLD     $0x10, Z6, Z7
-	VMULPS     Z5, Z7, Z7
-	VMOVUPS    Z7, 832(CX)
-	VPANDD     Z3, Z6, Z6
-	VMULPS     Z5, Z6, Z6
-	VMOVUPS    Z6, 960(CX)
-	ADDQ       $+1024, CX
-	SUBQ       $-128, BX
-	SUBQ       $0x08, AX
-	CMPQ       BX, SI
-	JNE        octet
+	PREFETCHT0 4096(DX)
+	VMOVDQU32  (DX), Z2
+	VPSRLW     $0x04, Z2, Z3
+	VPANDD     Z1, Z2, Z2
+	VPANDD     Z1, Z3, Z3
+	VPSHUFB    Z2, Z0, Z2
+	VPSHUFB    Z3, Z0, Z3
+	VMOVUPS    Z2, (CX)
+	VMOVUPS    Z3, 128(CX)
+	PREFETCHT0 4160(DX)
+	VMOVDQU32  64(DX), Z2
+	VPSRLW     $0x04, Z2, Z3
+	VPANDD     Z1, Z2, Z2
+	VPANDD     Z1, Z3, Z3
+	VPSHUFB    Z2, Z0, Z2
+	VPSHUFB    Z3, Z0, Z3
+	VMOVUPS    Z2, 64(CX)
+	VMOVUPS    Z3, 192(CX)
+	PREFETCHT0 4224(DX)
+	VMOVDQU32  128(DX), Z2
+	VPSRLW     $0x04, Z2, Z3
+	VPANDD     Z1, Z2, Z2
+	VPANDD     Z1, Z3, Z3
+	VPSHUFB    Z2, Z0, Z2
+	VPSHUFB    Z3, Z0, Z3
+	VMOVUPS    Z2, 256(CX)
+	VMOVUPS    Z3, 384(CX)
+	PREFETCHT0 4288(DX)
+	VMOVDQU32  192(DX), Z2
+	VPSRLW     $0x04, Z2, Z3
+	VPANDD     Z1, Z2, Z2
+	VPANDD     Z1, Z3, Z3
+	VPSHUFB    Z2, Z0, Z2
+	VPSHUFB    Z3, Z0, Z3
+	VMOVUPS    Z2, 320(CX)
+	VMOVUPS    Z3, 448(CX)
+	PREFETCHT0 4352(DX)
+	VMOVDQU32  256(DX), Z2
+	VPSRLW     $0x04, Z2, Z3
+	VPANDD     Z1, Z2, Z2
+	VPANDD     Z1, Z3, Z3
+	VPSHUFB    Z2, Z0, Z2
+	VPSHUFB    Z3, Z0, Z3
+	VMOVUPS    Z2, 512(CX)
+	VMOVUPS    Z3, 640(CX)
+	PREFETCHT0 4416(DX)
+	VMOVDQU32  320(DX), Z2
+	VPSRLW     $0x04, Z2, Z3
+	VPANDD     Z1, Z2, Z2
+	VPANDD     Z1, Z3, Z3
+	VPSHUFB    Z2, Z0, Z2
+	VPSHUFB    Z3, Z0, Z3
+	VMOVUPS    Z2, 576(CX)
+	VMOVUPS    Z3, 704(CX)
+	PREFETCHT0 4480(DX)
+	VMOVDQU32  384(DX), Z2
+	VPSRLW     $0x04, Z2, Z3
+	VPANDD     Z1, Z2, Z2
+	VPANDD     Z1, Z3, Z3
+	VPSHUFB    Z2, Z0, Z2
+	VPSHUFB    Z3, Z0, Z3
+	VMOVUPS    Z2, 768(CX)
+	VMOVUPS    Z3, 896(CX)
+	PREFETCHT0 4544(DX)
+	VMOVDQU32  448(DX), Z2
+	VPSRLW     $0x04, Z2, Z3
+	VPANDD     Z1, Z2, Z2
+	VPANDD     Z1, Z3, Z3
+	VPSHUFB    Z2, Z0, Z2
+	VPSHUFB    Z3, Z0, Z3
+	VMOVUPS    Z2, 832(CX)
+	VMOVUPS    Z3, 960(CX)
+	VPMOVZXWD  512(DX), Z2
+	VPSLLD     $0x10, Z2, Z2
+	VMOVUPS    Z2, 1024(CX)
+	VPMOVZXWD  544(DX), Z2
+	VPSLLD     $0x10, Z2, Z2
+	VMOVUPS    Z2, 1088(CX)
 	ADDQ       $+576, DX
-	TESTQ      AX, AX
+	ADDQ       $+1152, CX
+	DECQ       AX
 	JNZ        block
-	JMP        done
-
-tail:
-	TESTQ      AX, AX
-	JZ         done
-	VMOVDQU32  (BX), Z6
-	VPANDD     Z2, Z6, Z7
-	VPSHUFB    Z7, Z0, Z8
-	VPSHUFB    Z7, Z1, Z7
-	VPUNPCKLBW Z7, Z8, Z9
-	VPSLLD     $0x10, Z9, Z10
-	VMULPS     Z4, Z10, Z10
-	VMOVUPS    Z10, (CX)
-	CMPQ       AX, $0x01
-	JEQ        next0
-	VPANDD     Z3, Z9, Z9
-	VMULPS     Z4, Z9, Z9
-	VMOVUPS    Z9, 128(CX)
-	CMPQ       AX, $0x02
-	JEQ        next0
-	VPUNPCKHBW Z7, Z8, Z7
-	VPSLLD     $0x10, Z7, Z8
-	VMULPS     Z4, Z8, Z8
-	VMOVUPS    Z8, 256(CX)
-	CMPQ       AX, $0x03
-	JEQ        next0
-	VPANDD     Z3, Z7, Z7
-	VMULPS     Z4, Z7, Z7
-	VMOVUPS    Z7, 384(CX)
-	CMPQ       AX, $0x04
-	JEQ        next0
-	VPSRLW     $0x04, Z6, Z6
-	VPANDD     Z2, Z6, Z6
-	VPSHUFB    Z6, Z0, Z7
-	VPSHUFB    Z6, Z1, Z6
-	VPUNPCKLBW Z6, Z7, Z8
-	VPSLLD     $0x10, Z8, Z9
-	VMULPS     Z4, Z9, Z9
-	VMOVUPS    Z9, 512(CX)
-	CMPQ       AX, $0x05
-	JEQ        next0
-	VPANDD     Z3, Z8, Z8
-	VMULPS     Z4, Z8, Z8
-	VMOVUPS    Z8, 640(CX)
-	CMPQ       AX, $0x06
-	JEQ        next0
-	VPUNPCKHBW Z6, Z7, Z6
-	VPSLLD     $0x10, Z6, Z7
-	VMULPS     Z4, Z7, Z7
-	VMOVUPS    Z7, 768(CX)
-	CMPQ       AX, $0x07
-	JEQ        next0
-	VPANDD     Z3, Z6, Z6
-	VMULPS     Z4, Z6, Z6
-	VMOVUPS    Z6, 896(CX)
-
-next0:
-	VMOVDQU32  64(BX), Z4
-	VPANDD     Z2, Z4, Z6
-	VPSHUFB    Z6, Z0, Z7
-	VPSHUFB    Z6, Z1, Z6
-	VPUNPCKLBW Z6, Z7, Z8
-	VPSLLD     $0x10, Z8, Z9
-	VMULPS     Z5, Z9, Z9
-	VMOVUPS    Z9, 64(CX)
-	CMPQ       AX, $0x01
-	JEQ        next1
-	VPANDD     Z3, Z8, Z8
-	VMULPS     Z5, Z8, Z8
-	VMOVUPS    Z8, 192(CX)
-	CMPQ       AX, $0x02
-	JEQ        next1
-	VPUNPCKHBW Z6, Z7, Z6
-	VPSLLD     $0x10, Z6, Z7
-	VMULPS     Z5, Z7, Z7
-	VMOVUPS    Z7, 320(CX)
-	CMPQ       AX, $0x03
-	JEQ        next1
-	VPANDD     Z3, Z6, Z6
-	VMULPS     Z5, Z6, Z6
-	VMOVUPS    Z6, 448(CX)
-	CMPQ       AX, $0x04
-	JEQ        next1
-	VPSRLW     $0x04, Z4, Z4
-	VPANDD     Z2, Z4, Z2
-	VPSHUFB    Z2, Z0, Z0
-	VPSHUFB    Z2, Z1, Z1
-	VPUNPCKLBW Z1, Z0, Z2
-	VPSLLD     $0x10, Z2, Z4
-	VMULPS     Z5, Z4, Z4
-	VMOVUPS    Z4, 576(CX)
-	CMPQ       AX, $0x05
-	JEQ        next1
-	VPANDD     Z3, Z2, Z2
-	VMULPS     Z5, Z2, Z2
-	VMOVUPS    Z2, 704(CX)
-	CMPQ       AX, $0x06
-	JEQ        next1
-	VPUNPCKHBW Z1, Z0, Z0
-	VPSLLD     $0x10, Z0, Z1
-	VMULPS     Z5, Z1, Z1
-	VMOVUPS    Z1, 832(CX)
-	CMPQ       AX, $0x07
-	JEQ        next1
-	VPANDD     Z3, Z0, Z0
-	VMULPS     Z5, Z0, Z0
-	VMOVUPS    Z0, 960(CX)
-
-next1:
-done:
 	VZEROUPPER
 	RET
 
@@ -863,600 +489,6 @@ store:
 	VZEROUPPER
 	RET
 
-// func gemvQ8AVX2(k int, a *float32, b *byte, c *float32, add bool)
-// Requires: AVX, AVX2, CMOV, FMA3, MMX+
-TEXT ·gemvQ8AVX2(SB), NOSPLIT, $0-33
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   b+16(FP), DX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	TESTQ  AX, AX
-	JZ     done
-
-block:
-	MOVQ       $0x0000000000000020, BX
-	CMPQ       AX, BX
-	CMOVQLT    AX, BX
-	SUBQ       BX, AX
-	VMOVUPS    1024(DX), Y4
-	VMOVUPS    1056(DX), Y5
-	VMOVUPS    1088(DX), Y6
-	VMOVUPS    1120(DX), Y7
-	PREFETCHT0 5120(DX)
-	PREFETCHT0 5184(DX)
-	MOVQ       DX, SI
-	MOVQ       BX, DI
-	SHRQ       $0x01, DI
-	JZ         last
-
-pair:
-	PREFETCHT0   4096(SI)
-	VBROADCASTSS (CX), Y8
-	VPMOVSXBD    (SI), Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y4, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y0
-	VPMOVSXBD    8(SI), Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y5, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y1
-	VPMOVSXBD    16(SI), Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y6, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y2
-	VPMOVSXBD    24(SI), Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y7, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y3
-	VBROADCASTSS 4(CX), Y8
-	VPMOVSXBD    32(SI), Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y4, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y0
-	VPMOVSXBD    40(SI), Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y5, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y1
-	VPMOVSXBD    48(SI), Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y6, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y2
-	VPMOVSXBD    56(SI), Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y7, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y3
-	ADDQ         $0x08, CX
-	ADDQ         $0x40, SI
-	DECQ         DI
-	JNZ          pair
-
-last:
-	TESTQ        $0x00000001, BX
-	JZ           whole
-	VBROADCASTSS (CX), Y8
-	VPMOVSXBD    (SI), Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y4, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y0
-	VPMOVSXBD    8(SI), Y4
-	VCVTDQ2PS    Y4, Y4
-	VMULPS       Y5, Y4, Y4
-	VFMADD231PS  Y8, Y4, Y1
-	VPMOVSXBD    16(SI), Y4
-	VCVTDQ2PS    Y4, Y4
-	VMULPS       Y6, Y4, Y4
-	VFMADD231PS  Y8, Y4, Y2
-	VPMOVSXBD    24(SI), Y4
-	VCVTDQ2PS    Y4, Y4
-	VMULPS       Y7, Y4, Y4
-	VFMADD231PS  Y8, Y4, Y3
-
-whole:
-	ADDQ  $+1152, DX
-	TESTQ AX, AX
-	JNZ   block
-
-done:
-	MOVQ   c+24(FP), AX
-	MOVB   add+32(FP), CL
-	TESTB  CL, CL
-	JZ     store
-	VADDPS (AX), Y0, Y0
-	VADDPS 32(AX), Y1, Y1
-	VADDPS 64(AX), Y2, Y2
-	VADDPS 96(AX), Y3, Y3
-
-store:
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, 64(AX)
-	VMOVUPS Y3, 96(AX)
-	VZEROUPPER
-	RET
-
-// func gemvQ4AVX2(k int, a *float32, b *byte, c *float32, add bool)
-// Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·gemvQ4AVX2(SB), NOSPLIT, $0-33
-	MOVQ    k+0(FP), AX
-	MOVQ    a+8(FP), CX
-	MOVQ    b+16(FP), DX
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VMOVDQU gemvCodes<>+0(SB), Y4
-	VMOVDQU gemvCodes<>+32(SB), Y5
-	TESTQ   AX, AX
-	JZ      done
-
-block:
-	PREFETCHT0 4608(DX)
-	VPMOVZXWD  512(DX), Y6
-	VPSLLD     $0x10, Y6, Y6
-	VPMOVZXWD  528(DX), Y7
-	VPSLLD     $0x10, Y7, Y7
-	VPMOVZXWD  544(DX), Y8
-	VPSLLD     $0x10, Y8, Y8
-	VPMOVZXWD  560(DX), Y9
-	VPSLLD     $0x10, Y9, Y9
-	MOVQ       DX, BX
-	LEAQ       512(DX), SI
-
-octet:
-	CMPQ         AX, $0x08
-	JLT          tail
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVDQU      (BX), Y10
-	VPAND        gemvCodes<>+64(SB), Y10, Y11
-	VPSHUFB      Y11, Y4, Y12
-	VPSHUFB      Y11, Y5, Y11
-	VPUNPCKLBW   Y11, Y12, Y13
-	VPSLLD       $0x10, Y13, Y14
-	VMULPS       Y6, Y14, Y14
-	VBROADCASTSS (CX), Y15
-	VFMADD231PS  Y15, Y14, Y0
-	VPAND        gemvCodes<>+96(SB), Y13, Y13
-	VMULPS       Y6, Y13, Y13
-	VBROADCASTSS 4(CX), Y14
-	VFMADD231PS  Y14, Y13, Y0
-	VPUNPCKHBW   Y11, Y12, Y11
-	VPSLLD       $0x10, Y11, Y12
-	VMULPS       Y6, Y12, Y12
-	VBROADCASTSS 8(CX), Y13
-	VFMADD231PS  Y13, Y12, Y0
-	VPAND        gemvCodes<>+96(SB), Y11, Y11
-	VMULPS       Y6, Y11, Y11
-	VBROADCASTSS 12(CX), Y12
-	VFMADD231PS  Y12, Y11, Y0
-	VPSRLW       $0x04, Y10, Y10
-	VPAND        gemvCodes<>+64(SB), Y10, Y10
-	VPSHUFB      Y10, Y4, Y11
-	VPSHUFB      Y10, Y5, Y10
-	VPUNPCKLBW   Y10, Y11, Y12
-	VPSLLD       $0x10, Y12, Y13
-	VMULPS       Y6, Y13, Y13
-	VBROADCASTSS 16(CX), Y14
-	VFMADD231PS  Y14, Y13, Y0
-	VPAND        gemvCodes<>+96(SB), Y12, Y12
-	VMULPS       Y6, Y12, Y12
-	VBROADCASTSS 20(CX), Y13
-	VFMADD231PS  Y13, Y12, Y0
-	VPUNPCKHBW   Y10, Y11, Y10
-	VPSLLD       $0x10, Y10, Y11
-	VMULPS       Y6, Y11, Y11
-	VBROADCASTSS 24(CX), Y12
-	VFMADD231PS  Y12, Y11, Y0
-	VPAND        gemvCodes<>+96(SB), Y10, Y10
-	VMULPS       Y6, Y10, Y10
-	VBROADCASTSS 28(CX), Y11
-	VFMADD231PS  Y11, Y10, Y0
-	VMOVDQU      32(BX), Y10
-	VPAND        gemvCodes<>+64(SB), Y10, Y11
-	VPSHUFB      Y11, Y4, Y12
-	VPSHUFB      Y11, Y5, Y11
-	VPUNPCKLBW   Y11, Y12, Y13
-	VPSLLD       $0x10, Y13, Y14
-	VMULPS       Y7, Y14, Y14
-	VBROADCASTSS (CX), Y15
-	VFMADD231PS  Y15, Y14, Y1
-	VPAND        gemvCodes<>+96(SB), Y13, Y13
-	VMULPS       Y7, Y13, Y13
-	VBROADCASTSS 4(CX), Y14
-	VFMADD231PS  Y14, Y13, Y1
-	VPUNPCKHBW   Y11, Y12, Y11
-	VPSLLD       $0x10, Y11, Y12
-	VMULPS       Y7, Y12, Y12
-	VBROADCASTSS 8(CX), Y13
-	VFMADD231PS  Y13, Y12, Y1
-	VPAND        gemvCodes<>+96(SB), Y11, Y11
-	VMULPS       Y7, Y11, Y11
-	VBROADCASTSS 12(CX), Y12
-	VFMADD231PS  Y12, Y11, Y1
-	VPSRLW       $0x04, Y10, Y10
-	VPAND        gemvCodes<>+64(SB), Y10, Y10
-	VPSHUFB      Y10, Y4, Y11
-	VPSHUFB      Y10, Y5, Y10
-	VPUNPCKLBW   Y10, Y11, Y12
-	VPSLLD       $0x10, Y12, Y13
-	VMULPS       Y7, Y13, Y13
-	VBROADCASTSS 16(CX), Y14
-	VFMADD231PS  Y14, Y13, Y1
-	VPAND        gemvCodes<>+96(SB), Y12, Y12
-	VMULPS       Y7, Y12, Y12
-	VBROADCASTSS 20(CX), Y13
-	VFMADD231PS  Y13, Y12, Y1
-	VPUNPCKHBW   Y10, Y11, Y10
-	VPSLLD       $0x10, Y10, Y11
-	VMULPS       Y7, Y11, Y11
-	VBROADCASTSS 24(CX), Y12
-	VFMADD231PS  Y12, Y11, Y1
-	VPAND        gemvCodes<>+96(SB), Y10, Y10
-	VMULPS       Y7, Y10, Y10
-	VBROADCASTSS 28(CX), Y11
-	VFMADD231PS  Y11, Y10, Y1
-	VMOVDQU      64(BX), Y10
-	VPAND        gemvCodes<>+64(SB), Y10, Y11
-	VPSHUFB      Y11, Y4, Y12
-	VPSHUFB      Y11, Y5, Y11
-	VPUNPCKLBW   Y11, Y12, Y13
-	VPSLLD       $0x10, Y13, Y14
-	VMULPS       Y8, Y14, Y14
-	VBROADCASTSS (CX), Y15
-	VFMADD231PS  Y15, Y14, Y2
-	VPAND        gemvCodes<>+96(SB), Y13, Y13
-	VMULPS       Y8, Y13, Y13
-	VBROADCASTSS 4(CX), Y14
-	VFMADD231PS  Y14, Y13, Y2
-	VPUNPCKHBW   Y11, Y12, Y11
-	VPSLLD       $0x10, Y11, Y12
-	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS 8(CX), Y13
-	VFMADD231PS  Y13, Y12, Y2
-	VPAND        gemvCodes<>+96(SB), Y11, Y11
-	VMULPS       Y8, Y11, Y11
-	VBROADCASTSS 12(CX), Y12
-	VFMADD231PS  Y12, Y11, Y2
-	VPSRLW       $0x04, Y10, Y10
-	VPAND        gemvCodes<>+64(SB), Y10, Y10
-	VPSHUFB      Y10, Y4, Y11
-	VPSHUFB      Y10, Y5, Y10
-	VPUNPCKLBW   Y10, Y11, Y12
-	VPSLLD       $0x10, Y12, Y13
-	VMULPS       Y8, Y13, Y13
-	VBROADCASTSS 16(CX), Y14
-	VFMADD231PS  Y14, Y13, Y2
-	VPAND        gemvCodes<>+96(SB), Y12, Y12
-	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS 20(CX), Y13
-	VFMADD231PS  Y13, Y12, Y2
-	VPUNPCKHBW   Y10, Y11, Y10
-	VPSLLD       $0x10, Y10, Y11
-	VMULPS       Y8, Y11, Y11
-	VBROADCASTSS 24(CX), Y12
-	VFMADD231PS  Y12, Y11, Y2
-	VPAND        gemvCodes<>+96(SB), Y10, Y10
-	VMULPS       Y8, Y10, Y10
-	VBROADCASTSS 28(CX), Y11
-	VFMADD231PS  Y11, Y10, Y2
-	VMOVDQU      96(BX), Y10
-	VPAND        gemvCodes<>+64(SB), Y10, Y11
-	VPSHUFB      Y11, Y4, Y12
-	VPSHUFB      Y11, Y5, Y11
-	VPUNPCKLBW   Y11, Y12, Y13
-	VPSLLD       $0x10, Y13, Y14
-	VMULPS       Y9, Y14, Y14
-	VBROADCASTSS (CX), Y15
-	VFMADD231PS  Y15, Y14, Y3
-	VPAND        gemvCodes<>+96(SB), Y13, Y13
-	VMULPS       Y9, Y13, Y13
-	VBROADCASTSS 4(CX), Y14
-	VFMADD231PS  Y14, Y13, Y3
-	VPUNPCKHBW   Y11, Y12, Y11
-	VPSLLD       $0x10, Y11, Y12
-	VMULPS       Y9, Y12, Y12
-	VBROADCASTSS 8(CX), Y13
-	VFMADD231PS  Y13, Y12, Y3
-	VPAND        gemvCodes<>+96(SB), Y11, Y11
-	VMULPS       Y9, Y11, Y11
-	VBROADCASTSS 12(CX), Y12
-	VFMADD231PS  Y12, Y11, Y3
-	VPSRLW       $0x04, Y10, Y10
-	VPAND        gemvCodes<>+64(SB), Y10, Y10
-	VPSHUFB      Y10, Y4, Y11
-	VPSHUFB      Y10, Y5, Y10
-	VPUNPCKLBW   Y10, Y11, Y12
-	VPSLLD       $0x10, Y12, Y13
-	VMULPS       Y9, Y13, Y13
-	VBROADCASTSS 16(CX), Y14
-	VFMADD231PS  Y14, Y13, Y3
-	VPAND        gemvCodes<>+96(SB), Y12, Y12
-	VMULPS       Y9, Y12, Y12
-	VBROADCASTSS 20(CX), Y13
-	VFMADD231PS  Y13, Y12, Y3
-	VPUNPCKHBW   Y10, Y11, Y10
-	VPSLLD       $0x10, Y10, Y11
-	VMULPS       Y9, Y11, Y11
-	VBROADCASTSS 24(CX), Y12
-	VFMADD231PS  Y12, Y11, Y3
-	VPAND        gemvCodes<>+96(SB), Y10, Y10
-	VMULPS       Y9, Y10, Y10
-	VBROADCASTSS 28(CX), Y11
-	VFMADD231PS  Y11, Y10, Y3
-	ADDQ         $0x20, CX
-	SUBQ         $-128, BX
-	SUBQ         $0x08, AX
-	CMPQ         BX, SI
-	JNE          octet
-	ADDQ         $+576, DX
-	TESTQ        AX, AX
-	JNZ          block
-	JMP          done
-
-tail:
-	TESTQ        AX, AX
-	JZ           done
-	VMOVDQU      (BX), Y10
-	VPAND        gemvCodes<>+64(SB), Y10, Y11
-	VPSHUFB      Y11, Y4, Y12
-	VPSHUFB      Y11, Y5, Y11
-	VPUNPCKLBW   Y11, Y12, Y13
-	VPSLLD       $0x10, Y13, Y14
-	VMULPS       Y6, Y14, Y14
-	VBROADCASTSS (CX), Y15
-	VFMADD231PS  Y15, Y14, Y0
-	CMPQ         AX, $0x01
-	JEQ          next0
-	VPAND        gemvCodes<>+96(SB), Y13, Y13
-	VMULPS       Y6, Y13, Y13
-	VBROADCASTSS 4(CX), Y14
-	VFMADD231PS  Y14, Y13, Y0
-	CMPQ         AX, $0x02
-	JEQ          next0
-	VPUNPCKHBW   Y11, Y12, Y11
-	VPSLLD       $0x10, Y11, Y12
-	VMULPS       Y6, Y12, Y12
-	VBROADCASTSS 8(CX), Y13
-	VFMADD231PS  Y13, Y12, Y0
-	CMPQ         AX, $0x03
-	JEQ          next0
-	VPAND        gemvCodes<>+96(SB), Y11, Y11
-	VMULPS       Y6, Y11, Y11
-	VBROADCASTSS 12(CX), Y12
-	VFMADD231PS  Y12, Y11, Y0
-	CMPQ         AX, $0x04
-	JEQ          next0
-	VPSRLW       $0x04, Y10, Y10
-	VPAND        gemvCodes<>+64(SB), Y10, Y10
-	VPSHUFB      Y10, Y4, Y11
-	VPSHUFB      Y10, Y5, Y10
-	VPUNPCKLBW   Y10, Y11, Y12
-	VPSLLD       $0x10, Y12, Y13
-	VMULPS       Y6, Y13, Y13
-	VBROADCASTSS 16(CX), Y14
-	VFMADD231PS  Y14, Y13, Y0
-	CMPQ         AX, $0x05
-	JEQ          next0
-	VPAND        gemvCodes<>+96(SB), Y12, Y12
-	VMULPS       Y6, Y12, Y12
-	VBROADCASTSS 20(CX), Y13
-	VFMADD231PS  Y13, Y12, Y0
-	CMPQ         AX, $0x06
-	JEQ          next0
-	VPUNPCKHBW   Y10, Y11, Y10
-	VPSLLD       $0x10, Y10, Y11
-	VMULPS       Y6, Y11, Y11
-	VBROADCASTSS 24(CX), Y12
-	VFMADD231PS  Y12, Y11, Y0
-	CMPQ         AX, $0x07
-	JEQ          next0
-	VPAND        gemvCodes<>+96(SB), Y10, Y10
-	VMULPS       Y6, Y10, Y10
-	VBROADCASTSS 28(CX), Y6
-	VFMADD231PS  Y6, Y10, Y0
-
-next0:
-	VMOVDQU      32(BX), Y6
-	VPAND        gemvCodes<>+64(SB), Y6, Y10
-	VPSHUFB      Y10, Y4, Y11
-	VPSHUFB      Y10, Y5, Y10
-	VPUNPCKLBW   Y10, Y11, Y12
-	VPSLLD       $0x10, Y12, Y13
-	VMULPS       Y7, Y13, Y13
-	VBROADCASTSS (CX), Y14
-	VFMADD231PS  Y14, Y13, Y1
-	CMPQ         AX, $0x01
-	JEQ          next1
-	VPAND        gemvCodes<>+96(SB), Y12, Y12
-	VMULPS       Y7, Y12, Y12
-	VBROADCASTSS 4(CX), Y13
-	VFMADD231PS  Y13, Y12, Y1
-	CMPQ         AX, $0x02
-	JEQ          next1
-	VPUNPCKHBW   Y10, Y11, Y10
-	VPSLLD       $0x10, Y10, Y11
-	VMULPS       Y7, Y11, Y11
-	VBROADCASTSS 8(CX), Y12
-	VFMADD231PS  Y12, Y11, Y1
-	CMPQ         AX, $0x03
-	JEQ          next1
-	VPAND        gemvCodes<>+96(SB), Y10, Y10
-	VMULPS       Y7, Y10, Y10
-	VBROADCASTSS 12(CX), Y11
-	VFMADD231PS  Y11, Y10, Y1
-	CMPQ         AX, $0x04
-	JEQ          next1
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        gemvCodes<>+64(SB), Y6, Y6
-	VPSHUFB      Y6, Y4, Y10
-	VPSHUFB      Y6, Y5, Y6
-	VPUNPCKLBW   Y6, Y10, Y11
-	VPSLLD       $0x10, Y11, Y12
-	VMULPS       Y7, Y12, Y12
-	VBROADCASTSS 16(CX), Y13
-	VFMADD231PS  Y13, Y12, Y1
-	CMPQ         AX, $0x05
-	JEQ          next1
-	VPAND        gemvCodes<>+96(SB), Y11, Y11
-	VMULPS       Y7, Y11, Y11
-	VBROADCASTSS 20(CX), Y12
-	VFMADD231PS  Y12, Y11, Y1
-	CMPQ         AX, $0x06
-	JEQ          next1
-	VPUNPCKHBW   Y6, Y10, Y6
-	VPSLLD       $0x10, Y6, Y10
-	VMULPS       Y7, Y10, Y10
-	VBROADCASTSS 24(CX), Y11
-	VFMADD231PS  Y11, Y10, Y1
-	CMPQ         AX, $0x07
-	JEQ          next1
-	VPAND        gemvCodes<>+96(SB), Y6, Y6
-	VMULPS       Y7, Y6, Y6
-	VBROADCASTSS 28(CX), Y7
-	VFMADD231PS  Y7, Y6, Y1
-
-next1:
-	VMOVDQU      64(BX), Y6
-	VPAND        gemvCodes<>+64(SB), Y6, Y7
-	VPSHUFB      Y7, Y4, Y10
-	VPSHUFB      Y7, Y5, Y7
-	VPUNPCKLBW   Y7, Y10, Y11
-	VPSLLD       $0x10, Y11, Y12
-	VMULPS       Y8, Y12, Y12
-	VBROADCASTSS (CX), Y13
-	VFMADD231PS  Y13, Y12, Y2
-	CMPQ         AX, $0x01
-	JEQ          next2
-	VPAND        gemvCodes<>+96(SB), Y11, Y11
-	VMULPS       Y8, Y11, Y11
-	VBROADCASTSS 4(CX), Y12
-	VFMADD231PS  Y12, Y11, Y2
-	CMPQ         AX, $0x02
-	JEQ          next2
-	VPUNPCKHBW   Y7, Y10, Y7
-	VPSLLD       $0x10, Y7, Y10
-	VMULPS       Y8, Y10, Y10
-	VBROADCASTSS 8(CX), Y11
-	VFMADD231PS  Y11, Y10, Y2
-	CMPQ         AX, $0x03
-	JEQ          next2
-	VPAND        gemvCodes<>+96(SB), Y7, Y7
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 12(CX), Y10
-	VFMADD231PS  Y10, Y7, Y2
-	CMPQ         AX, $0x04
-	JEQ          next2
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        gemvCodes<>+64(SB), Y6, Y6
-	VPSHUFB      Y6, Y4, Y7
-	VPSHUFB      Y6, Y5, Y6
-	VPUNPCKLBW   Y6, Y7, Y10
-	VPSLLD       $0x10, Y10, Y11
-	VMULPS       Y8, Y11, Y11
-	VBROADCASTSS 16(CX), Y12
-	VFMADD231PS  Y12, Y11, Y2
-	CMPQ         AX, $0x05
-	JEQ          next2
-	VPAND        gemvCodes<>+96(SB), Y10, Y10
-	VMULPS       Y8, Y10, Y10
-	VBROADCASTSS 20(CX), Y11
-	VFMADD231PS  Y11, Y10, Y2
-	CMPQ         AX, $0x06
-	JEQ          next2
-	VPUNPCKHBW   Y6, Y7, Y6
-	VPSLLD       $0x10, Y6, Y7
-	VMULPS       Y8, Y7, Y7
-	VBROADCASTSS 24(CX), Y10
-	VFMADD231PS  Y10, Y7, Y2
-	CMPQ         AX, $0x07
-	JEQ          next2
-	VPAND        gemvCodes<>+96(SB), Y6, Y6
-	VMULPS       Y8, Y6, Y6
-	VBROADCASTSS 28(CX), Y7
-	VFMADD231PS  Y7, Y6, Y2
-
-next2:
-	VMOVDQU      96(BX), Y6
-	VPAND        gemvCodes<>+64(SB), Y6, Y7
-	VPSHUFB      Y7, Y4, Y8
-	VPSHUFB      Y7, Y5, Y7
-	VPUNPCKLBW   Y7, Y8, Y10
-	VPSLLD       $0x10, Y10, Y11
-	VMULPS       Y9, Y11, Y11
-	VBROADCASTSS (CX), Y12
-	VFMADD231PS  Y12, Y11, Y3
-	CMPQ         AX, $0x01
-	JEQ          next3
-	VPAND        gemvCodes<>+96(SB), Y10, Y10
-	VMULPS       Y9, Y10, Y10
-	VBROADCASTSS 4(CX), Y11
-	VFMADD231PS  Y11, Y10, Y3
-	CMPQ         AX, $0x02
-	JEQ          next3
-	VPUNPCKHBW   Y7, Y8, Y7
-	VPSLLD       $0x10, Y7, Y8
-	VMULPS       Y9, Y8, Y8
-	VBROADCASTSS 8(CX), Y10
-	VFMADD231PS  Y10, Y8, Y3
-	CMPQ         AX, $0x03
-	JEQ          next3
-	VPAND        gemvCodes<>+96(SB), Y7, Y7
-	VMULPS       Y9, Y7, Y7
-	VBROADCASTSS 12(CX), Y8
-	VFMADD231PS  Y8, Y7, Y3
-	CMPQ         AX, $0x04
-	JEQ          next3
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        gemvCodes<>+64(SB), Y6, Y6
-	VPSHUFB      Y6, Y4, Y4
-	VPSHUFB      Y6, Y5, Y5
-	VPUNPCKLBW   Y5, Y4, Y6
-	VPSLLD       $0x10, Y6, Y7
-	VMULPS       Y9, Y7, Y7
-	VBROADCASTSS 16(CX), Y8
-	VFMADD231PS  Y8, Y7, Y3
-	CMPQ         AX, $0x05
-	JEQ          next3
-	VPAND        gemvCodes<>+96(SB), Y6, Y6
-	VMULPS       Y9, Y6, Y6
-	VBROADCASTSS 20(CX), Y7
-	VFMADD231PS  Y7, Y6, Y3
-	CMPQ         AX, $0x06
-	JEQ          next3
-	VPUNPCKHBW   Y5, Y4, Y4
-	VPSLLD       $0x10, Y4, Y5
-	VMULPS       Y9, Y5, Y5
-	VBROADCASTSS 24(CX), Y6
-	VFMADD231PS  Y6, Y5, Y3
-	CMPQ         AX, $0x07
-	JEQ          next3
-	VPAND        gemvCodes<>+96(SB), Y4, Y4
-	VMULPS       Y9, Y4, Y4
-	VBROADCASTSS 28(CX), Y5
-	VFMADD231PS  Y5, Y4, Y3
-
-next3:
-done:
-	MOVQ   c+24(FP), AX
-	MOVB   add+32(FP), CL
-	TESTB  CL, CL
-	JZ     store
-	VADDPS (AX), Y0, Y0
-	VADDPS 32(AX), Y1, Y1
-	VADDPS 64(AX), Y2, Y2
-	VADDPS 96(AX), Y3, Y3
-
-store:
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, 64(AX)
-	VMOVUPS Y3, 96(AX)
-	VZEROUPPER
-	RET
-
 // func widenBF16AVX2(k int, dst *float32, b *uint16)
 // Requires: AVX, AVX2
 TEXT ·widenBF16AVX2(SB), NOSPLIT, $0-24
@@ -1516,446 +548,6177 @@ done:
 	VZEROUPPER
 	RET
 
-// func widenQ8AVX2(k int, dst *float32, b *byte)
-// Requires: AVX, AVX2, CMOV
-TEXT ·widenQ8AVX2(SB), NOSPLIT, $0-24
-	MOVQ  k+0(FP), AX
-	MOVQ  dst+8(FP), CX
-	MOVQ  b+16(FP), DX
-	TESTQ AX, AX
-	JZ    done
+// func splitAVX2(blocks int, dst *byte, a *float32)
+// Requires: AVX, AVX2
+TEXT ·splitAVX2(SB), NOSPLIT, $0-24
+	MOVQ         blocks+0(FP), AX
+	MOVQ         dst+8(FP), CX
+	MOVQ         a+16(FP), DX
+	MOVL         $0x7fffffff, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x00004000, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0x00010002, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVL         $0x00000016, BX
+	VMOVD        BX, X3
+	VPBROADCASTD X3, Y3
+	MOVL         $0x00000015, BX
+	VMOVD        BX, X4
+	VPBROADCASTD X4, Y4
+	MOVL         $0x00000113, BX
+	VMOVD        BX, X5
+	VPBROADCASTD X5, Y5
+	MOVL         $0x7f7fffff, BX
+	VMOVD        BX, X6
+	VPBROADCASTD X6, Y6
+	MOVL         $0x7fc00000, BX
+	VMOVD        BX, X7
+	VPBROADCASTD X7, Y7
 
 block:
-	MOVQ    $0x0000000000000020, BX
-	CMPQ    AX, BX
-	CMOVQLT AX, BX
-	SUBQ    BX, AX
-	VMOVUPS 1024(DX), Y0
-	VMOVUPS 1056(DX), Y1
-	VMOVUPS 1088(DX), Y2
-	VMOVUPS 1120(DX), Y3
-	MOVQ    DX, SI
-
-row:
-	VPMOVSXBD (SI), Y4
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y0, Y4, Y4
-	VMOVUPS   Y4, (CX)
-	VPMOVSXBD 8(SI), Y4
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y1, Y4, Y4
-	VMOVUPS   Y4, 32(CX)
-	VPMOVSXBD 16(SI), Y4
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y2, Y4, Y4
-	VMOVUPS   Y4, 64(CX)
-	VPMOVSXBD 24(SI), Y4
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y3, Y4, Y4
-	VMOVUPS   Y4, 96(CX)
-	ADDQ      $0x20, SI
-	SUBQ      $-128, CX
-	DECQ      BX
-	JNZ       row
-	ADDQ      $+1152, DX
-	TESTQ     AX, AX
-	JNZ       block
-
-done:
+	VMOVUPS      (DX), Y8
+	VPAND        Y0, Y8, Y9
+	VMOVUPS      32(DX), Y10
+	VPAND        Y0, Y10, Y11
+	VPMAXSD      Y11, Y9, Y9
+	VMOVUPS      64(DX), Y11
+	VPAND        Y0, Y11, Y12
+	VPMAXSD      Y12, Y9, Y9
+	VMOVUPS      96(DX), Y12
+	VPAND        Y0, Y12, Y13
+	VPMAXSD      Y13, Y9, Y9
+	VEXTRACTI128 $0x01, Y9, X13
+	VPMAXSD      X9, X13, X13
+	VPSHUFD      $0x4e, X13, X9
+	VPMAXSD      X9, X13, X13
+	VPSHUFD      $0xb1, X13, X9
+	VPMAXSD      X9, X13, X13
+	VPADDD       X2, X13, X9
+	VPSRLD       $0x17, X9, X9
+	VPMAXSD      X3, X9, X9
+	VPSUBD       X4, X9, X14
+	VPSLLD       $0x17, X14, X14
+	VPCMPGTD     X6, X13, X13
+	VPAND        X7, X13, X13
+	VPOR         X13, X14, X14
+	VPSUBD       X9, X5, X9
+	VPSLLD       $0x17, X9, X9
+	VMOVD        X14, 128(CX)
+	VPBROADCASTD X9, Y9
+	VMULPS       Y9, Y8, Y8
+	VCVTPS2DQ    Y8, Y8
+	VMULPS       Y9, Y10, Y10
+	VCVTPS2DQ    Y10, Y10
+	VMULPS       Y9, Y11, Y11
+	VCVTPS2DQ    Y11, Y11
+	VMULPS       Y9, Y12, Y12
+	VCVTPS2DQ    Y12, Y12
+	VPADDD       Y1, Y8, Y9
+	VPSRAD       $0x0f, Y9, Y9
+	VPSLLD       $0x0f, Y9, Y13
+	VPSUBD       Y13, Y8, Y13
+	VPACKSSDW    Y9, Y13, Y13
+	VPSHUFLW     $0xd8, Y13, Y13
+	VPSHUFHW     $0xd8, Y13, Y13
+	VMOVUPS      Y13, (CX)
+	VPADDD       Y1, Y10, Y8
+	VPSRAD       $0x0f, Y8, Y8
+	VPSLLD       $0x0f, Y8, Y9
+	VPSUBD       Y9, Y10, Y9
+	VPACKSSDW    Y8, Y9, Y9
+	VPSHUFLW     $0xd8, Y9, Y9
+	VPSHUFHW     $0xd8, Y9, Y9
+	VMOVUPS      Y9, 32(CX)
+	VPADDD       Y1, Y11, Y8
+	VPSRAD       $0x0f, Y8, Y8
+	VPSLLD       $0x0f, Y8, Y9
+	VPSUBD       Y9, Y11, Y9
+	VPACKSSDW    Y8, Y9, Y9
+	VPSHUFLW     $0xd8, Y9, Y9
+	VPSHUFHW     $0xd8, Y9, Y9
+	VMOVUPS      Y9, 64(CX)
+	VPADDD       Y1, Y12, Y8
+	VPSRAD       $0x0f, Y8, Y8
+	VPSLLD       $0x0f, Y8, Y9
+	VPSUBD       Y9, Y12, Y9
+	VPACKSSDW    Y8, Y9, Y9
+	VPSHUFLW     $0xd8, Y9, Y9
+	VPSHUFHW     $0xd8, Y9, Y9
+	VMOVUPS      Y9, 96(CX)
+	SUBQ         $-128, DX
+	ADDQ         $+144, CX
+	DECQ         AX
+	JNZ          block
 	VZEROUPPER
 	RET
 
-// func widenQ4AVX2(k int, dst *float32, b *byte)
-// Requires: AVX, AVX2
-TEXT ·widenQ4AVX2(SB), NOSPLIT, $0-24
-	MOVQ    k+0(FP), AX
+// func expandQ4AVX2(blocks int, dst *byte, b *byte)
+// Requires: AVX, AVX2, MMX+
+TEXT ·expandQ4AVX2(SB), NOSPLIT, $0-24
+	MOVQ    blocks+0(FP), AX
 	MOVQ    dst+8(FP), CX
 	MOVQ    b+16(FP), DX
 	VMOVDQU gemvCodes<>+0(SB), Y0
-	VMOVDQU gemvCodes<>+32(SB), Y1
-	TESTQ   AX, AX
-	JZ      done
+	VMOVDQU gemvCodes<>+64(SB), Y1
 
 block:
-	VPMOVZXWD 512(DX), Y2
-	VPSLLD    $0x10, Y2, Y2
-	VPMOVZXWD 528(DX), Y3
-	VPSLLD    $0x10, Y3, Y3
-	VPMOVZXWD 544(DX), Y4
-	VPSLLD    $0x10, Y4, Y4
-	VPMOVZXWD 560(DX), Y5
-	VPSLLD    $0x10, Y5, Y5
-	MOVQ      DX, BX
-	LEAQ      512(DX), SI
-
-octet:
-	CMPQ       AX, $0x08
-	JLT        tail
-	VMOVDQU    (BX), Y6
-	VPAND      gemvCodes<>+64(SB), Y6, Y7
-	VPSHUFB    Y7, Y0, Y8
-	VPSHUFB    Y7, Y1, Y7
-	VPUNPCKLBW Y7, Y8, Y9
-	VPSLLD     $0x10, Y9, Y10
-	VMULPS     Y2, Y10, Y10
-	VMOVUPS    Y10, (CX)
-	VPAND      gemvCodes<>+96(SB), Y9, Y9
-	VMULPS     Y2, Y9, Y9
-	VMOVUPS    Y9, 128(CX)
-	VPUNPCKHBW Y7, Y8, Y7
-	VPSLLD     $0x10, Y7, Y8
-	VMULPS     Y2, Y8, Y8
-	VMOVUPS    Y8, 256(CX)
-	VPAND      gemvCodes<>+96(SB), Y7, Y7
-	VMULPS     Y2, Y7, Y7
-	VMOVUPS    Y7, 384(CX)
-	VPSRLW     $0x04, Y6, Y6
-	VPAND      gemvCodes<>+64(SB), Y6, Y6
-	VPSHUFB    Y6, Y0, Y7
-	VPSHUFB    Y6, Y1, Y6
-	VPUNPCKLBW Y6, Y7, Y8
-	VPSLLD     $0x10, Y8, Y9
-	VMULPS     Y2, Y9, Y9
-	VMOVUPS    Y9, 512(CX)
-	VPAND      gemvCodes<>+96(SB), Y8, Y8
-	VMULPS     Y2, Y8, Y8
-	VMOVUPS    Y8, 640(CX)
-	VPUNPCKHBW Y6, Y7, Y6
-	VPSLLD     $0x10, Y6, Y7
-	VMULPS     Y2, Y7, Y7
-	VMOVUPS    Y7, 768(CX)
-	VPAND      gemvCodes<>+96(SB), Y6, Y6
-	VMULPS     Y2, Y6, Y6
-	VMOVUPS    Y6, 896(CX)
-	VMOVDQU    32(BX), Y6
-	VPAND      gemvCodes<>+64(SB), Y6, Y7
-	VPSHUFB    Y7, Y0, Y8
-	VPSHUFB    Y7, Y1, Y7
-	VPUNPCKLBW Y7, Y8, Y9
-	VPSLLD     $0x10, Y9, Y10
-	VMULPS     Y3, Y10, Y10
-	VMOVUPS    Y10, 32(CX)
-	VPAND      gemvCodes<>+96(SB), Y9, Y9
-	VMULPS     Y3, Y9, Y9
-	VMOVUPS    Y9, 160(CX)
-	VPUNPCKHBW Y7, Y8, Y7
-	VPSLLD     $0x10, Y7, Y8
-	VMULPS     Y3, Y8, Y8
-	VMOVUPS    Y8, 288(CX)
-	VPAND      gemvCodes<>+96(SB), Y7, Y7
-	VMULPS     Y3, Y7, Y7
-	VMOVUPS    Y7, 416(CX)
-	VPSRLW     $0x04, Y6, Y6
-	VPAND      gemvCodes<>+64(SB), Y6, Y6
-	VPSHUFB    Y6, Y0, Y7
-	VPSHUFB    Y6, Y1, Y6
-	VPUNPCKLBW Y6, Y7, Y8
-	VPSLLD     $0x10, Y8, Y9
-	VMULPS     Y3, Y9, Y9
-	VMOVUPS    Y9, 544(CX)
-	VPAND      gemvCodes<>+96(SB), Y8, Y8
-	VMULPS     Y3, Y8, Y8
-	VMOVUPS    Y8, 672(CX)
-	VPUNPCKHBW Y6, Y7, Y6
-	VPSLLD     $0x10, Y6, Y7
-	VMULPS     Y3, Y7, Y7
-	VMOVUPS    Y7, 800(CX)
-	VPAND      gemvCodes<>+96(SB), Y6, Y6
-	VMULPS     Y3, Y6, Y6
-	VMOVUPS    Y6, 928(CX)
-	VMOVDQU    64(BX), Y6
-	VPAND      gemvCodes<>+64(SB), Y6, Y7
-	VPSHUFB    Y7, Y0, Y8
-	VPSHUFB    Y7, Y1, Y7
-	VPUNPCKLBW Y7, Y8, Y9
-	VPSLLD     $0x10, Y9, Y10
-	VMULPS     Y4, Y10, Y10
-	VMOVUPS    Y10, 64(CX)
-	VPAND      gemvCodes<>+96(SB), Y9, Y9
-	VMULPS     Y4, Y9, Y9
-	VMOVUPS    Y9, 192(CX)
-	VPUNPCKHBW Y7, Y8, Y7
-	VPSLLD     $0x10, Y7, Y8
-	VMULPS     Y4, Y8, Y8
-	VMOVUPS    Y8, 320(CX)
-	VPAND      gemvCodes<>+96(SB), Y7, Y7
-	VMULPS     Y4, Y7, Y7
-	VMOVUPS    Y7, 448(CX)
-	VPSRLW     $0x04, Y6, Y6
-	VPAND      gemvCodes<>+64(SB), Y6, Y6
-	VPSHUFB    Y6, Y0, Y7
-	VPSHUFB    Y6, Y1, Y6
-	VPUNPCKLBW Y6, Y7, Y8
-	VPSLLD     $0x10, Y8, Y9
-	VMULPS     Y4, Y9, Y9
-	VMOVUPS    Y9, 576(CX)
-	VPAND      gemvCodes<>+96(SB), Y8, Y8
-	VMULPS     Y4, Y8, Y8
-	VMOVUPS    Y8, 704(CX)
-	VPUNPCKHBW Y6, Y7, Y6
-	VPSLLD     $0x10, Y6, Y7
-	VMULPS     Y4, Y7, Y7
-	VMOVUPS    Y7, 832(CX)
-	VPAND      gemvCodes<>+96(SB), Y6, Y6
-	VMULPS     Y4, Y6, Y6
-	VMOVUPS    Y6, 960(CX)
-	VMOVDQU    96(BX), Y6
-	VPAND      gemvCodes<>+64(SB), Y6, Y7
-	VPSHUFB    Y7, Y0, Y8
-	VPSHUFB    Y7, Y1, Y7
-	VPUNPCKLBW Y7, Y8, Y9
-	VPSLLD     $0x10, Y9, Y10
-	VMULPS     Y5, Y10, Y10
-	VMOVUPS    Y10, 96(CX)
-	VPAND      gemvCodes<>+96(SB), Y9, Y9
-	VMULPS     Y5, Y9, Y9
-	VMOVUPS    Y9, 224(CX)
-	VPUNPCKHBW Y7, Y8, Y7
-	VPSLLD     $0x10, Y7, Y8
-	VMULPS     Y5, Y8, Y8
-	VMOVUPS    Y8, 352(CX)
-	VPAND      gemvCodes<>+96(SB), Y7, Y7
-	VMULPS     Y5, Y7, Y7
-	VMOVUPS    Y7, 480(CX)
-	VPSRLW     $0x04, Y6, Y6
-	VPAND      gemvCodes<>+64(SB), Y6, Y6
-	VPSHUFB    Y6, Y0, Y7
-	VPSHUFB    Y6, Y1, Y6
-	VPUNPCKLBW Y6, Y7, Y8
-	VPSLLD     $0x10, Y8, Y9
-	VMULPS     Y5, Y9, Y9
-	VMOVUPS    Y9, 608(CX)
-	VPAND      gemvCodes<>+96(SB), Y8, Y8
-	VMULPS     Y5, Y8, Y8
-	VMOVUPS    Y8, 736(CX)
-	VPUNPCKHBW Y6, Y7, Y6
-	VPSLLD     $0x10, Y6, Y7
-	VMULPS     Y5, Y7, Y7
-	VMOVUPS    Y7, 864(CX)
-	VPAND      gemvCodes<>+96(SB), Y6, Y6
-	VMULPS     Y5, Y6, Y6
-	VMOVUPS    Y6, 992(CX)
-	ADDQ       $+1024, CX
-	SUBQ       $-128, BX
-	SUBQ       $0x08, AX
-	CMPQ       BX, SI
-	JNE        octet
-	ADDQ       $+576, DX
-	TESTQ      AX, AX
-	JNZ        block
-	JMP        done
-
-tail:
-	TESTQ      AX, AX
-	JZ         done
-	VMOVDQU    (BX), Y6
-	VPAND      gemvCodes<>+64(SB), Y6, Y7
-	VPSHUFB    Y7, Y0, Y8
-	VPSHUFB    Y7, Y1, Y7
-	VPUNPCKLBW Y7, Y8, Y9
-	VPSLLD     $0x10, Y9, Y10
-	VMULPS     Y2, Y10, Y10
-	VMOVUPS    Y10, (CX)
-	CMPQ       AX, $0x01
-	JEQ        next0
-	VPAND      gemvCodes<>+96(SB), Y9, Y9
-	VMULPS     Y2, Y9, Y9
-	VMOVUPS    Y9, 128(CX)
-	CMPQ       AX, $0x02
-	JEQ        next0
-	VPUNPCKHBW Y7, Y8, Y7
-	VPSLLD     $0x10, Y7, Y8
-	VMULPS     Y2, Y8, Y8
-	VMOVUPS    Y8, 256(CX)
-	CMPQ       AX, $0x03
-	JEQ        next0
-	VPAND      gemvCodes<>+96(SB), Y7, Y7
-	VMULPS     Y2, Y7, Y7
-	VMOVUPS    Y7, 384(CX)
-	CMPQ       AX, $0x04
-	JEQ        next0
-	VPSRLW     $0x04, Y6, Y6
-	VPAND      gemvCodes<>+64(SB), Y6, Y6
-	VPSHUFB    Y6, Y0, Y7
-	VPSHUFB    Y6, Y1, Y6
-	VPUNPCKLBW Y6, Y7, Y8
-	VPSLLD     $0x10, Y8, Y9
-	VMULPS     Y2, Y9, Y9
-	VMOVUPS    Y9, 512(CX)
-	CMPQ       AX, $0x05
-	JEQ        next0
-	VPAND      gemvCodes<>+96(SB), Y8, Y8
-	VMULPS     Y2, Y8, Y8
-	VMOVUPS    Y8, 640(CX)
-	CMPQ       AX, $0x06
-	JEQ        next0
-	VPUNPCKHBW Y6, Y7, Y6
-	VPSLLD     $0x10, Y6, Y7
-	VMULPS     Y2, Y7, Y7
-	VMOVUPS    Y7, 768(CX)
-	CMPQ       AX, $0x07
-	JEQ        next0
-	VPAND      gemvCodes<>+96(SB), Y6, Y6
-	VMULPS     Y2, Y6, Y6
-	VMOVUPS    Y6, 896(CX)
-
-next0:
-	VMOVDQU    32(BX), Y2
-	VPAND      gemvCodes<>+64(SB), Y2, Y6
-	VPSHUFB    Y6, Y0, Y7
-	VPSHUFB    Y6, Y1, Y6
-	VPUNPCKLBW Y6, Y7, Y8
-	VPSLLD     $0x10, Y8, Y9
-	VMULPS     Y3, Y9, Y9
-	VMOVUPS    Y9, 32(CX)
-	CMPQ       AX, $0x01
-	JEQ        next1
-	VPAND      gemvCodes<>+96(SB), Y8, Y8
-	VMULPS     Y3, Y8, Y8
-	VMOVUPS    Y8, 160(CX)
-	CMPQ       AX, $0x02
-	JEQ        next1
-	VPUNPCKHBW Y6, Y7, Y6
-	VPSLLD     $0x10, Y6, Y7
-	VMULPS     Y3, Y7, Y7
-	VMOVUPS    Y7, 288(CX)
-	CMPQ       AX, $0x03
-	JEQ        next1
-	VPAND      gemvCodes<>+96(SB), Y6, Y6
-	VMULPS     Y3, Y6, Y6
-	VMOVUPS    Y6, 416(CX)
-	CMPQ       AX, $0x04
-	JEQ        next1
-	VPSRLW     $0x04, Y2, Y2
-	VPAND      gemvCodes<>+64(SB), Y2, Y2
-	VPSHUFB    Y2, Y0, Y6
-	VPSHUFB    Y2, Y1, Y2
-	VPUNPCKLBW Y2, Y6, Y7
-	VPSLLD     $0x10, Y7, Y8
-	VMULPS     Y3, Y8, Y8
-	VMOVUPS    Y8, 544(CX)
-	CMPQ       AX, $0x05
-	JEQ        next1
-	VPAND      gemvCodes<>+96(SB), Y7, Y7
-	VMULPS     Y3, Y7, Y7
-	VMOVUPS    Y7, 672(CX)
-	CMPQ       AX, $0x06
-	JEQ        next1
-	VPUNPCKHBW Y2, Y6, Y2
-	VPSLLD     $0x10, Y2, Y6
-	VMULPS     Y3, Y6, Y6
-	VMOVUPS    Y6, 800(CX)
-	CMPQ       AX, $0x07
-	JEQ        next1
-	VPAND      gemvCodes<>+96(SB), Y2, Y2
-	VMULPS     Y3, Y2, Y2
-	VMOVUPS    Y2, 928(CX)
-
-next1:
-	VMOVDQU    64(BX), Y2
-	VPAND      gemvCodes<>+64(SB), Y2, Y3
-	VPSHUFB    Y3, Y0, Y6
-	VPSHUFB    Y3, Y1, Y3
-	VPUNPCKLBW Y3, Y6, Y7
-	VPSLLD     $0x10, Y7, Y8
-	VMULPS     Y4, Y8, Y8
-	VMOVUPS    Y8, 64(CX)
-	CMPQ       AX, $0x01
-	JEQ        next2
-	VPAND      gemvCodes<>+96(SB), Y7, Y7
-	VMULPS     Y4, Y7, Y7
-	VMOVUPS    Y7, 192(CX)
-	CMPQ       AX, $0x02
-	JEQ        next2
-	VPUNPCKHBW Y3, Y6, Y3
-	VPSLLD     $0x10, Y3, Y6
-	VMULPS     Y4, Y6, Y6
-	VMOVUPS    Y6, 320(CX)
-	CMPQ       AX, $0x03
-	JEQ        next2
-	VPAND      gemvCodes<>+96(SB), Y3, Y3
-	VMULPS     Y4, Y3, Y3
+	PREFETCHT0 4096(DX)
+	VMOVDQU    (DX), Y2
+	VPSRLW     $0x04, Y2, Y3
+	VPAND      Y1, Y2, Y2
+	VPAND      Y1, Y3, Y3
+	VPSHUFB    Y2, Y0, Y2
+	VPSHUFB    Y3, Y0, Y3
+	VMOVUPS    Y2, (CX)
+	VMOVUPS    Y3, 128(CX)
+	PREFETCHT0 4128(DX)
+	VMOVDQU    32(DX), Y2
+	VPSRLW     $0x04, Y2, Y3
+	VPAND      Y1, Y2, Y2
+	VPAND      Y1, Y3, Y3
+	VPSHUFB    Y2, Y0, Y2
+	VPSHUFB    Y3, Y0, Y3
+	VMOVUPS    Y2, 32(CX)
+	VMOVUPS    Y3, 160(CX)
+	PREFETCHT0 4160(DX)
+	VMOVDQU    64(DX), Y2
+	VPSRLW     $0x04, Y2, Y3
+	VPAND      Y1, Y2, Y2
+	VPAND      Y1, Y3, Y3
+	VPSHUFB    Y2, Y0, Y2
+	VPSHUFB    Y3, Y0, Y3
+	VMOVUPS    Y2, 64(CX)
+	VMOVUPS    Y3, 192(CX)
+	PREFETCHT0 4192(DX)
+	VMOVDQU    96(DX), Y2
+	VPSRLW     $0x04, Y2, Y3
+	VPAND      Y1, Y2, Y2
+	VPAND      Y1, Y3, Y3
+	VPSHUFB    Y2, Y0, Y2
+	VPSHUFB    Y3, Y0, Y3
+	VMOVUPS    Y2, 96(CX)
+	VMOVUPS    Y3, 224(CX)
+	PREFETCHT0 4224(DX)
+	VMOVDQU    128(DX), Y2
+	VPSRLW     $0x04, Y2, Y3
+	VPAND      Y1, Y2, Y2
+	VPAND      Y1, Y3, Y3
+	VPSHUFB    Y2, Y0, Y2
+	VPSHUFB    Y3, Y0, Y3
+	VMOVUPS    Y2, 256(CX)
+	VMOVUPS    Y3, 384(CX)
+	PREFETCHT0 4256(DX)
+	VMOVDQU    160(DX), Y2
+	VPSRLW     $0x04, Y2, Y3
+	VPAND      Y1, Y2, Y2
+	VPAND      Y1, Y3, Y3
+	VPSHUFB    Y2, Y0, Y2
+	VPSHUFB    Y3, Y0, Y3
+	VMOVUPS    Y2, 288(CX)
+	VMOVUPS    Y3, 416(CX)
+	PREFETCHT0 4288(DX)
+	VMOVDQU    192(DX), Y2
+	VPSRLW     $0x04, Y2, Y3
+	VPAND      Y1, Y2, Y2
+	VPAND      Y1, Y3, Y3
+	VPSHUFB    Y2, Y0, Y2
+	VPSHUFB    Y3, Y0, Y3
+	VMOVUPS    Y2, 320(CX)
 	VMOVUPS    Y3, 448(CX)
-	CMPQ       AX, $0x04
-	JEQ        next2
-	VPSRLW     $0x04, Y2, Y2
-	VPAND      gemvCodes<>+64(SB), Y2, Y2
-	VPSHUFB    Y2, Y0, Y3
-	VPSHUFB    Y2, Y1, Y2
-	VPUNPCKLBW Y2, Y3, Y6
-	VPSLLD     $0x10, Y6, Y7
-	VMULPS     Y4, Y7, Y7
-	VMOVUPS    Y7, 576(CX)
-	CMPQ       AX, $0x05
-	JEQ        next2
-	VPAND      gemvCodes<>+96(SB), Y6, Y6
-	VMULPS     Y4, Y6, Y6
-	VMOVUPS    Y6, 704(CX)
-	CMPQ       AX, $0x06
-	JEQ        next2
-	VPUNPCKHBW Y2, Y3, Y2
-	VPSLLD     $0x10, Y2, Y3
-	VMULPS     Y4, Y3, Y3
-	VMOVUPS    Y3, 832(CX)
-	CMPQ       AX, $0x07
-	JEQ        next2
-	VPAND      gemvCodes<>+96(SB), Y2, Y2
-	VMULPS     Y4, Y2, Y2
-	VMOVUPS    Y2, 960(CX)
-
-next2:
-	VMOVDQU    96(BX), Y2
-	VPAND      gemvCodes<>+64(SB), Y2, Y3
-	VPSHUFB    Y3, Y0, Y4
-	VPSHUFB    Y3, Y1, Y3
-	VPUNPCKLBW Y3, Y4, Y6
-	VPSLLD     $0x10, Y6, Y7
-	VMULPS     Y5, Y7, Y7
-	VMOVUPS    Y7, 96(CX)
-	CMPQ       AX, $0x01
-	JEQ        next3
-	VPAND      gemvCodes<>+96(SB), Y6, Y6
-	VMULPS     Y5, Y6, Y6
-	VMOVUPS    Y6, 224(CX)
-	CMPQ       AX, $0x02
-	JEQ        next3
-	VPUNPCKHBW Y3, Y4, Y3
-	VPSLLD     $0x10, Y3, Y4
-	VMULPS     Y5, Y4, Y4
-	VMOVUPS    Y4, 352(CX)
-	CMPQ       AX, $0x03
-	JEQ        next3
-	VPAND      gemvCodes<>+96(SB), Y3, Y3
-	VMULPS     Y5, Y3, Y3
+	PREFETCHT0 4320(DX)
+	VMOVDQU    224(DX), Y2
+	VPSRLW     $0x04, Y2, Y3
+	VPAND      Y1, Y2, Y2
+	VPAND      Y1, Y3, Y3
+	VPSHUFB    Y2, Y0, Y2
+	VPSHUFB    Y3, Y0, Y3
+	VMOVUPS    Y2, 352(CX)
 	VMOVUPS    Y3, 480(CX)
-	CMPQ       AX, $0x04
-	JEQ        next3
-	VPSRLW     $0x04, Y2, Y2
-	VPAND      gemvCodes<>+64(SB), Y2, Y2
-	VPSHUFB    Y2, Y0, Y0
-	VPSHUFB    Y2, Y1, Y1
-	VPUNPCKLBW Y1, Y0, Y2
-	VPSLLD     $0x10, Y2, Y3
-	VMULPS     Y5, Y3, Y3
-	VMOVUPS    Y3, 608(CX)
-	CMPQ       AX, $0x05
-	JEQ        next3
-	VPAND      gemvCodes<>+96(SB), Y2, Y2
-	VMULPS     Y5, Y2, Y2
-	VMOVUPS    Y2, 736(CX)
-	CMPQ       AX, $0x06
-	JEQ        next3
-	VPUNPCKHBW Y1, Y0, Y0
-	VPSLLD     $0x10, Y0, Y1
-	VMULPS     Y5, Y1, Y1
-	VMOVUPS    Y1, 864(CX)
-	CMPQ       AX, $0x07
-	JEQ        next3
-	VPAND      gemvCodes<>+96(SB), Y0, Y0
-	VMULPS     Y5, Y0, Y0
-	VMOVUPS    Y0, 992(CX)
+	PREFETCHT0 4352(DX)
+	VMOVDQU    256(DX), Y2
+	VPSRLW     $0x04, Y2, Y3
+	VPAND      Y1, Y2, Y2
+	VPAND      Y1, Y3, Y3
+	VPSHUFB    Y2, Y0, Y2
+	VPSHUFB    Y3, Y0, Y3
+	VMOVUPS    Y2, 512(CX)
+	VMOVUPS    Y3, 640(CX)
+	PREFETCHT0 4384(DX)
+	VMOVDQU    288(DX), Y2
+	VPSRLW     $0x04, Y2, Y3
+	VPAND      Y1, Y2, Y2
+	VPAND      Y1, Y3, Y3
+	VPSHUFB    Y2, Y0, Y2
+	VPSHUFB    Y3, Y0, Y3
+	VMOVUPS    Y2, 544(CX)
+	VMOVUPS    Y3, 672(CX)
+	PREFETCHT0 4416(DX)
+	VMOVDQU    320(DX), Y2
+	VPSRLW     $0x04, Y2, Y3
+	VPAND      Y1, Y2, Y2
+	VPAND      Y1, Y3, Y3
+	VPSHUFB    Y2, Y0, Y2
+	VPSHUFB    Y3, Y0, Y3
+	VMOVUPS    Y2, 576(CX)
+	VMOVUPS    Y3, 704(CX)
+	PREFETCHT0 4448(DX)
+	VMOVDQU    352(DX), Y2
+	VPSRLW     $0x04, Y2, Y3
+	VPAND      Y1, Y2, Y2
+	VPAND      Y1, Y3, Y3
+	VPSHUFB    Y2, Y0, Y2
+	VPSHUFB    Y3, Y0, Y3
+	VMOVUPS    Y2, 608(CX)
+	VMOVUPS    Y3, 736(CX)
+	PREFETCHT0 4480(DX)
+	VMOVDQU    384(DX), Y2
+	VPSRLW     $0x04, Y2, Y3
+	VPAND      Y1, Y2, Y2
+	VPAND      Y1, Y3, Y3
+	VPSHUFB    Y2, Y0, Y2
+	VPSHUFB    Y3, Y0, Y3
+	VMOVUPS    Y2, 768(CX)
+	VMOVUPS    Y3, 896(CX)
+	PREFETCHT0 4512(DX)
+	VMOVDQU    416(DX), Y2
+	VPSRLW     $0x04, Y2, Y3
+	VPAND      Y1, Y2, Y2
+	VPAND      Y1, Y3, Y3
+	VPSHUFB    Y2, Y0, Y2
+	VPSHUFB    Y3, Y0, Y3
+	VMOVUPS    Y2, 800(CX)
+	VMOVUPS    Y3, 928(CX)
+	PREFETCHT0 4544(DX)
+	VMOVDQU    448(DX), Y2
+	VPSRLW     $0x04, Y2, Y3
+	VPAND      Y1, Y2, Y2
+	VPAND      Y1, Y3, Y3
+	VPSHUFB    Y2, Y0, Y2
+	VPSHUFB    Y3, Y0, Y3
+	VMOVUPS    Y2, 832(CX)
+	VMOVUPS    Y3, 960(CX)
+	PREFETCHT0 4576(DX)
+	VMOVDQU    480(DX), Y2
+	VPSRLW     $0x04, Y2, Y3
+	VPAND      Y1, Y2, Y2
+	VPAND      Y1, Y3, Y3
+	VPSHUFB    Y2, Y0, Y2
+	VPSHUFB    Y3, Y0, Y3
+	VMOVUPS    Y2, 864(CX)
+	VMOVUPS    Y3, 992(CX)
+	VPMOVZXWD  512(DX), Y2
+	VPSLLD     $0x10, Y2, Y2
+	VMOVUPS    Y2, 1024(CX)
+	VPMOVZXWD  528(DX), Y2
+	VPSLLD     $0x10, Y2, Y2
+	VMOVUPS    Y2, 1056(CX)
+	VPMOVZXWD  544(DX), Y2
+	VPSLLD     $0x10, Y2, Y2
+	VMOVUPS    Y2, 1088(CX)
+	VPMOVZXWD  560(DX), Y2
+	VPSLLD     $0x10, Y2, Y2
+	VMOVUPS    Y2, 1120(CX)
+	ADDQ       $+576, DX
+	ADDQ       $+1152, CX
+	DECQ       AX
+	JNZ        block
+	VZEROUPPER
+	RET
 
-next3:
-done:
+// func tileQ8x1AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+TEXT ·tileQ8x1AVX512(SB), NOSPLIT, $0-49
+	MOVQ         blocks+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         b+24(FP), DX
+	VPXORD       Z0, Z0, Z0
+	VMOVDQA32    Z0, Z1
+	MOVL         $0x80808080, BX
+	VPBROADCASTD BX, Z2
+	MOVL         $0x47000000, BX
+	VPBROADCASTD BX, Z3
+
+block:
+	VPBROADCASTD 96(CX), Z4
+	VMOVDQA32    Z4, Z5
+	VPBROADCASTD 100(CX), Z6
+	VMOVDQA32    Z6, Z7
+	VPBROADCASTD 104(CX), Z8
+	VMOVDQA32    Z8, Z9
+	PREFETCHT0   4096(DX)
+	PREFETCHT0   4160(DX)
+	PREFETCHT0   4224(DX)
+	PREFETCHT0   4288(DX)
+	PREFETCHT0   4352(DX)
+	PREFETCHT0   4416(DX)
+	PREFETCHT0   4480(DX)
+	PREFETCHT0   4544(DX)
+	PREFETCHT0   4608(DX)
+	PREFETCHT0   4672(DX)
+	PREFETCHT0   4736(DX)
+	PREFETCHT0   4800(DX)
+	PREFETCHT0   4864(DX)
+	PREFETCHT0   4928(DX)
+	PREFETCHT0   4992(DX)
+	PREFETCHT0   5056(DX)
+	PREFETCHT0   5120(DX)
+	PREFETCHT0   5184(DX)
+	VPXORD       (DX), Z2, Z10
+	VPXORD       64(DX), Z2, Z11
+	VPBROADCASTD (CX), Z12
+	VPDPBUSD     Z12, Z10, Z4
+	VPDPBUSD     Z12, Z11, Z5
+	VPBROADCASTD 32(CX), Z12
+	VPDPBUSD     Z12, Z10, Z6
+	VPDPBUSD     Z12, Z11, Z7
+	VPBROADCASTD 64(CX), Z12
+	VPDPBUSD     Z12, Z10, Z8
+	VPDPBUSD     Z12, Z11, Z9
+	VPXORD       128(DX), Z2, Z10
+	VPXORD       192(DX), Z2, Z11
+	VPBROADCASTD 4(CX), Z12
+	VPDPBUSD     Z12, Z10, Z4
+	VPDPBUSD     Z12, Z11, Z5
+	VPBROADCASTD 36(CX), Z12
+	VPDPBUSD     Z12, Z10, Z6
+	VPDPBUSD     Z12, Z11, Z7
+	VPBROADCASTD 68(CX), Z12
+	VPDPBUSD     Z12, Z10, Z8
+	VPDPBUSD     Z12, Z11, Z9
+	VPXORD       256(DX), Z2, Z10
+	VPXORD       320(DX), Z2, Z11
+	VPBROADCASTD 8(CX), Z12
+	VPDPBUSD     Z12, Z10, Z4
+	VPDPBUSD     Z12, Z11, Z5
+	VPBROADCASTD 40(CX), Z12
+	VPDPBUSD     Z12, Z10, Z6
+	VPDPBUSD     Z12, Z11, Z7
+	VPBROADCASTD 72(CX), Z12
+	VPDPBUSD     Z12, Z10, Z8
+	VPDPBUSD     Z12, Z11, Z9
+	VPXORD       384(DX), Z2, Z10
+	VPXORD       448(DX), Z2, Z11
+	VPBROADCASTD 12(CX), Z12
+	VPDPBUSD     Z12, Z10, Z4
+	VPDPBUSD     Z12, Z11, Z5
+	VPBROADCASTD 44(CX), Z12
+	VPDPBUSD     Z12, Z10, Z6
+	VPDPBUSD     Z12, Z11, Z7
+	VPBROADCASTD 76(CX), Z12
+	VPDPBUSD     Z12, Z10, Z8
+	VPDPBUSD     Z12, Z11, Z9
+	VPXORD       512(DX), Z2, Z10
+	VPXORD       576(DX), Z2, Z11
+	VPBROADCASTD 16(CX), Z12
+	VPDPBUSD     Z12, Z10, Z4
+	VPDPBUSD     Z12, Z11, Z5
+	VPBROADCASTD 48(CX), Z12
+	VPDPBUSD     Z12, Z10, Z6
+	VPDPBUSD     Z12, Z11, Z7
+	VPBROADCASTD 80(CX), Z12
+	VPDPBUSD     Z12, Z10, Z8
+	VPDPBUSD     Z12, Z11, Z9
+	VPXORD       640(DX), Z2, Z10
+	VPXORD       704(DX), Z2, Z11
+	VPBROADCASTD 20(CX), Z12
+	VPDPBUSD     Z12, Z10, Z4
+	VPDPBUSD     Z12, Z11, Z5
+	VPBROADCASTD 52(CX), Z12
+	VPDPBUSD     Z12, Z10, Z6
+	VPDPBUSD     Z12, Z11, Z7
+	VPBROADCASTD 84(CX), Z12
+	VPDPBUSD     Z12, Z10, Z8
+	VPDPBUSD     Z12, Z11, Z9
+	VPXORD       768(DX), Z2, Z10
+	VPXORD       832(DX), Z2, Z11
+	VPBROADCASTD 24(CX), Z12
+	VPDPBUSD     Z12, Z10, Z4
+	VPDPBUSD     Z12, Z11, Z5
+	VPBROADCASTD 56(CX), Z12
+	VPDPBUSD     Z12, Z10, Z6
+	VPDPBUSD     Z12, Z11, Z7
+	VPBROADCASTD 88(CX), Z12
+	VPDPBUSD     Z12, Z10, Z8
+	VPDPBUSD     Z12, Z11, Z9
+	VPXORD       896(DX), Z2, Z10
+	VPXORD       960(DX), Z2, Z11
+	VPBROADCASTD 28(CX), Z12
+	VPDPBUSD     Z12, Z10, Z4
+	VPDPBUSD     Z12, Z11, Z5
+	VPBROADCASTD 60(CX), Z12
+	VPDPBUSD     Z12, Z10, Z6
+	VPDPBUSD     Z12, Z11, Z7
+	VPBROADCASTD 92(CX), Z12
+	VPDPBUSD     Z12, Z10, Z8
+	VPDPBUSD     Z12, Z11, Z9
+	VMOVUPS      1024(DX), Z10
+	VMOVUPS      1088(DX), Z11
+	VPSLLD       $0x08, Z6, Z6
+	VPADDD       Z6, Z8, Z8
+	VCVTDQ2PS    Z8, Z8
+	VCVTDQ2PS    Z4, Z4
+	VFMADD231PS  Z3, Z4, Z8
+	VMULPS.BCST  128(CX), Z8, Z8
+	VFMADD231PS  Z8, Z10, Z0
+	VPSLLD       $0x08, Z7, Z7
+	VPADDD       Z7, Z9, Z9
+	VCVTDQ2PS    Z9, Z9
+	VCVTDQ2PS    Z5, Z5
+	VFMADD231PS  Z3, Z5, Z9
+	VMULPS.BCST  128(CX), Z9, Z9
+	VFMADD231PS  Z9, Z11, Z1
+	ADDQ         $+144, CX
+	ADDQ         $+1152, DX
+	DECQ         AX
+	JNZ          block
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+48(FP), DL
+	TESTB        DL, DL
+	JZ           store0
+	VADDPS       (AX), Z0, Z0
+	VADDPS       64(AX), Z1, Z1
+
+store0:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func tileQ8x2AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+TEXT ·tileQ8x2AVX512(SB), NOSPLIT, $256-49
+	MOVQ         blocks+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         ldx+16(FP), DX
+	LEAQ         (CX)(DX*1), DX
+	MOVQ         b+24(FP), BX
+	VPXORD       Z0, Z0, Z0
+	VMOVUPS      Z0, (SP)
+	VMOVUPS      Z0, 64(SP)
+	VMOVUPS      Z0, 128(SP)
+	VMOVUPS      Z0, 192(SP)
+	MOVL         $0x80808080, SI
+	VPBROADCASTD SI, Z0
+	MOVL         $0x47000000, SI
+	VPBROADCASTD SI, Z1
+
+block:
+	VPBROADCASTD 96(CX), Z2
+	VMOVDQA32    Z2, Z3
+	VPBROADCASTD 100(CX), Z4
+	VMOVDQA32    Z4, Z5
+	VPBROADCASTD 104(CX), Z6
+	VMOVDQA32    Z6, Z7
+	VPBROADCASTD 96(DX), Z8
+	VMOVDQA32    Z8, Z9
+	VPBROADCASTD 100(DX), Z10
+	VMOVDQA32    Z10, Z11
+	VPBROADCASTD 104(DX), Z12
+	VMOVDQA32    Z12, Z13
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
+	PREFETCHT0   4352(BX)
+	PREFETCHT0   4416(BX)
+	PREFETCHT0   4480(BX)
+	PREFETCHT0   4544(BX)
+	PREFETCHT0   4608(BX)
+	PREFETCHT0   4672(BX)
+	PREFETCHT0   4736(BX)
+	PREFETCHT0   4800(BX)
+	PREFETCHT0   4864(BX)
+	PREFETCHT0   4928(BX)
+	PREFETCHT0   4992(BX)
+	PREFETCHT0   5056(BX)
+	PREFETCHT0   5120(BX)
+	PREFETCHT0   5184(BX)
+	VPXORD       (BX), Z0, Z14
+	VPXORD       64(BX), Z0, Z15
+	VPBROADCASTD (CX), Z16
+	VPDPBUSD     Z16, Z14, Z2
+	VPDPBUSD     Z16, Z15, Z3
+	VPBROADCASTD 32(CX), Z16
+	VPDPBUSD     Z16, Z14, Z4
+	VPDPBUSD     Z16, Z15, Z5
+	VPBROADCASTD 64(CX), Z16
+	VPDPBUSD     Z16, Z14, Z6
+	VPDPBUSD     Z16, Z15, Z7
+	VPBROADCASTD (DX), Z16
+	VPDPBUSD     Z16, Z14, Z8
+	VPDPBUSD     Z16, Z15, Z9
+	VPBROADCASTD 32(DX), Z16
+	VPDPBUSD     Z16, Z14, Z10
+	VPDPBUSD     Z16, Z15, Z11
+	VPBROADCASTD 64(DX), Z16
+	VPDPBUSD     Z16, Z14, Z12
+	VPDPBUSD     Z16, Z15, Z13
+	VPXORD       128(BX), Z0, Z14
+	VPXORD       192(BX), Z0, Z15
+	VPBROADCASTD 4(CX), Z16
+	VPDPBUSD     Z16, Z14, Z2
+	VPDPBUSD     Z16, Z15, Z3
+	VPBROADCASTD 36(CX), Z16
+	VPDPBUSD     Z16, Z14, Z4
+	VPDPBUSD     Z16, Z15, Z5
+	VPBROADCASTD 68(CX), Z16
+	VPDPBUSD     Z16, Z14, Z6
+	VPDPBUSD     Z16, Z15, Z7
+	VPBROADCASTD 4(DX), Z16
+	VPDPBUSD     Z16, Z14, Z8
+	VPDPBUSD     Z16, Z15, Z9
+	VPBROADCASTD 36(DX), Z16
+	VPDPBUSD     Z16, Z14, Z10
+	VPDPBUSD     Z16, Z15, Z11
+	VPBROADCASTD 68(DX), Z16
+	VPDPBUSD     Z16, Z14, Z12
+	VPDPBUSD     Z16, Z15, Z13
+	VPXORD       256(BX), Z0, Z14
+	VPXORD       320(BX), Z0, Z15
+	VPBROADCASTD 8(CX), Z16
+	VPDPBUSD     Z16, Z14, Z2
+	VPDPBUSD     Z16, Z15, Z3
+	VPBROADCASTD 40(CX), Z16
+	VPDPBUSD     Z16, Z14, Z4
+	VPDPBUSD     Z16, Z15, Z5
+	VPBROADCASTD 72(CX), Z16
+	VPDPBUSD     Z16, Z14, Z6
+	VPDPBUSD     Z16, Z15, Z7
+	VPBROADCASTD 8(DX), Z16
+	VPDPBUSD     Z16, Z14, Z8
+	VPDPBUSD     Z16, Z15, Z9
+	VPBROADCASTD 40(DX), Z16
+	VPDPBUSD     Z16, Z14, Z10
+	VPDPBUSD     Z16, Z15, Z11
+	VPBROADCASTD 72(DX), Z16
+	VPDPBUSD     Z16, Z14, Z12
+	VPDPBUSD     Z16, Z15, Z13
+	VPXORD       384(BX), Z0, Z14
+	VPXORD       448(BX), Z0, Z15
+	VPBROADCASTD 12(CX), Z16
+	VPDPBUSD     Z16, Z14, Z2
+	VPDPBUSD     Z16, Z15, Z3
+	VPBROADCASTD 44(CX), Z16
+	VPDPBUSD     Z16, Z14, Z4
+	VPDPBUSD     Z16, Z15, Z5
+	VPBROADCASTD 76(CX), Z16
+	VPDPBUSD     Z16, Z14, Z6
+	VPDPBUSD     Z16, Z15, Z7
+	VPBROADCASTD 12(DX), Z16
+	VPDPBUSD     Z16, Z14, Z8
+	VPDPBUSD     Z16, Z15, Z9
+	VPBROADCASTD 44(DX), Z16
+	VPDPBUSD     Z16, Z14, Z10
+	VPDPBUSD     Z16, Z15, Z11
+	VPBROADCASTD 76(DX), Z16
+	VPDPBUSD     Z16, Z14, Z12
+	VPDPBUSD     Z16, Z15, Z13
+	VPXORD       512(BX), Z0, Z14
+	VPXORD       576(BX), Z0, Z15
+	VPBROADCASTD 16(CX), Z16
+	VPDPBUSD     Z16, Z14, Z2
+	VPDPBUSD     Z16, Z15, Z3
+	VPBROADCASTD 48(CX), Z16
+	VPDPBUSD     Z16, Z14, Z4
+	VPDPBUSD     Z16, Z15, Z5
+	VPBROADCASTD 80(CX), Z16
+	VPDPBUSD     Z16, Z14, Z6
+	VPDPBUSD     Z16, Z15, Z7
+	VPBROADCASTD 16(DX), Z16
+	VPDPBUSD     Z16, Z14, Z8
+	VPDPBUSD     Z16, Z15, Z9
+	VPBROADCASTD 48(DX), Z16
+	VPDPBUSD     Z16, Z14, Z10
+	VPDPBUSD     Z16, Z15, Z11
+	VPBROADCASTD 80(DX), Z16
+	VPDPBUSD     Z16, Z14, Z12
+	VPDPBUSD     Z16, Z15, Z13
+	VPXORD       640(BX), Z0, Z14
+	VPXORD       704(BX), Z0, Z15
+	VPBROADCASTD 20(CX), Z16
+	VPDPBUSD     Z16, Z14, Z2
+	VPDPBUSD     Z16, Z15, Z3
+	VPBROADCASTD 52(CX), Z16
+	VPDPBUSD     Z16, Z14, Z4
+	VPDPBUSD     Z16, Z15, Z5
+	VPBROADCASTD 84(CX), Z16
+	VPDPBUSD     Z16, Z14, Z6
+	VPDPBUSD     Z16, Z15, Z7
+	VPBROADCASTD 20(DX), Z16
+	VPDPBUSD     Z16, Z14, Z8
+	VPDPBUSD     Z16, Z15, Z9
+	VPBROADCASTD 52(DX), Z16
+	VPDPBUSD     Z16, Z14, Z10
+	VPDPBUSD     Z16, Z15, Z11
+	VPBROADCASTD 84(DX), Z16
+	VPDPBUSD     Z16, Z14, Z12
+	VPDPBUSD     Z16, Z15, Z13
+	VPXORD       768(BX), Z0, Z14
+	VPXORD       832(BX), Z0, Z15
+	VPBROADCASTD 24(CX), Z16
+	VPDPBUSD     Z16, Z14, Z2
+	VPDPBUSD     Z16, Z15, Z3
+	VPBROADCASTD 56(CX), Z16
+	VPDPBUSD     Z16, Z14, Z4
+	VPDPBUSD     Z16, Z15, Z5
+	VPBROADCASTD 88(CX), Z16
+	VPDPBUSD     Z16, Z14, Z6
+	VPDPBUSD     Z16, Z15, Z7
+	VPBROADCASTD 24(DX), Z16
+	VPDPBUSD     Z16, Z14, Z8
+	VPDPBUSD     Z16, Z15, Z9
+	VPBROADCASTD 56(DX), Z16
+	VPDPBUSD     Z16, Z14, Z10
+	VPDPBUSD     Z16, Z15, Z11
+	VPBROADCASTD 88(DX), Z16
+	VPDPBUSD     Z16, Z14, Z12
+	VPDPBUSD     Z16, Z15, Z13
+	VPXORD       896(BX), Z0, Z14
+	VPXORD       960(BX), Z0, Z15
+	VPBROADCASTD 28(CX), Z16
+	VPDPBUSD     Z16, Z14, Z2
+	VPDPBUSD     Z16, Z15, Z3
+	VPBROADCASTD 60(CX), Z16
+	VPDPBUSD     Z16, Z14, Z4
+	VPDPBUSD     Z16, Z15, Z5
+	VPBROADCASTD 92(CX), Z16
+	VPDPBUSD     Z16, Z14, Z6
+	VPDPBUSD     Z16, Z15, Z7
+	VPBROADCASTD 28(DX), Z16
+	VPDPBUSD     Z16, Z14, Z8
+	VPDPBUSD     Z16, Z15, Z9
+	VPBROADCASTD 60(DX), Z16
+	VPDPBUSD     Z16, Z14, Z10
+	VPDPBUSD     Z16, Z15, Z11
+	VPBROADCASTD 92(DX), Z16
+	VPDPBUSD     Z16, Z14, Z12
+	VPDPBUSD     Z16, Z15, Z13
+	VMOVUPS      1024(BX), Z14
+	VMOVUPS      1088(BX), Z15
+	VPSLLD       $0x08, Z4, Z4
+	VPADDD       Z4, Z6, Z6
+	VCVTDQ2PS    Z6, Z6
+	VCVTDQ2PS    Z2, Z2
+	VFMADD231PS  Z1, Z2, Z6
+	VMULPS.BCST  128(CX), Z6, Z6
+	VFMADD213PS  (SP), Z14, Z6
+	VMOVUPS      Z6, (SP)
+	VPSLLD       $0x08, Z5, Z5
+	VPADDD       Z5, Z7, Z7
+	VCVTDQ2PS    Z7, Z7
+	VCVTDQ2PS    Z3, Z3
+	VFMADD231PS  Z1, Z3, Z7
+	VMULPS.BCST  128(CX), Z7, Z7
+	VFMADD213PS  64(SP), Z15, Z7
+	VMOVUPS      Z7, 64(SP)
+	VPSLLD       $0x08, Z10, Z10
+	VPADDD       Z10, Z12, Z12
+	VCVTDQ2PS    Z12, Z12
+	VCVTDQ2PS    Z8, Z8
+	VFMADD231PS  Z1, Z8, Z12
+	VMULPS.BCST  128(DX), Z12, Z12
+	VFMADD213PS  128(SP), Z14, Z12
+	VMOVUPS      Z12, 128(SP)
+	VPSLLD       $0x08, Z11, Z11
+	VPADDD       Z11, Z13, Z13
+	VCVTDQ2PS    Z13, Z13
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z1, Z9, Z13
+	VMULPS.BCST  128(DX), Z13, Z13
+	VFMADD213PS  192(SP), Z15, Z13
+	VMOVUPS      Z13, 192(SP)
+	ADDQ         $+144, CX
+	ADDQ         $+144, DX
+	ADDQ         $+1152, BX
+	DECQ         AX
+	JNZ          block
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+48(FP), DL
+	VMOVUPS      (SP), Z0
+	VMOVUPS      64(SP), Z1
+	TESTB        DL, DL
+	JZ           store0
+	VADDPS       (AX), Z0, Z0
+	VADDPS       64(AX), Z1, Z1
+
+store0:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS 128(SP), Z0
+	VMOVUPS 192(SP), Z1
+	TESTB   DL, DL
+	JZ      store1
+	VADDPS  (AX), Z0, Z0
+	VADDPS  64(AX), Z1, Z1
+
+store1:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func tileQ8x3AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+TEXT ·tileQ8x3AVX512(SB), NOSPLIT, $384-49
+	MOVQ         blocks+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         ldx+16(FP), DX
+	LEAQ         (CX)(DX*1), BX
+	LEAQ         (BX)(DX*1), DX
+	MOVQ         b+24(FP), SI
+	VPXORD       Z0, Z0, Z0
+	VMOVUPS      Z0, (SP)
+	VMOVUPS      Z0, 64(SP)
+	VMOVUPS      Z0, 128(SP)
+	VMOVUPS      Z0, 192(SP)
+	VMOVUPS      Z0, 256(SP)
+	VMOVUPS      Z0, 320(SP)
+	MOVL         $0x80808080, DI
+	VPBROADCASTD DI, Z0
+	MOVL         $0x47000000, DI
+	VPBROADCASTD DI, Z1
+
+block:
+	VPBROADCASTD 96(CX), Z2
+	VMOVDQA32    Z2, Z3
+	VPBROADCASTD 100(CX), Z4
+	VMOVDQA32    Z4, Z5
+	VPBROADCASTD 104(CX), Z6
+	VMOVDQA32    Z6, Z7
+	VPBROADCASTD 96(BX), Z8
+	VMOVDQA32    Z8, Z9
+	VPBROADCASTD 100(BX), Z10
+	VMOVDQA32    Z10, Z11
+	VPBROADCASTD 104(BX), Z12
+	VMOVDQA32    Z12, Z13
+	VPBROADCASTD 96(DX), Z14
+	VMOVDQA32    Z14, Z15
+	VPBROADCASTD 100(DX), Z16
+	VMOVDQA32    Z16, Z17
+	VPBROADCASTD 104(DX), Z18
+	VMOVDQA32    Z18, Z19
+	PREFETCHT0   4096(SI)
+	PREFETCHT0   4160(SI)
+	PREFETCHT0   4224(SI)
+	PREFETCHT0   4288(SI)
+	PREFETCHT0   4352(SI)
+	PREFETCHT0   4416(SI)
+	PREFETCHT0   4480(SI)
+	PREFETCHT0   4544(SI)
+	PREFETCHT0   4608(SI)
+	PREFETCHT0   4672(SI)
+	PREFETCHT0   4736(SI)
+	PREFETCHT0   4800(SI)
+	PREFETCHT0   4864(SI)
+	PREFETCHT0   4928(SI)
+	PREFETCHT0   4992(SI)
+	PREFETCHT0   5056(SI)
+	PREFETCHT0   5120(SI)
+	PREFETCHT0   5184(SI)
+	VPXORD       (SI), Z0, Z20
+	VPXORD       64(SI), Z0, Z21
+	VPBROADCASTD (CX), Z22
+	VPDPBUSD     Z22, Z20, Z2
+	VPDPBUSD     Z22, Z21, Z3
+	VPBROADCASTD 32(CX), Z22
+	VPDPBUSD     Z22, Z20, Z4
+	VPDPBUSD     Z22, Z21, Z5
+	VPBROADCASTD 64(CX), Z22
+	VPDPBUSD     Z22, Z20, Z6
+	VPDPBUSD     Z22, Z21, Z7
+	VPBROADCASTD (BX), Z22
+	VPDPBUSD     Z22, Z20, Z8
+	VPDPBUSD     Z22, Z21, Z9
+	VPBROADCASTD 32(BX), Z22
+	VPDPBUSD     Z22, Z20, Z10
+	VPDPBUSD     Z22, Z21, Z11
+	VPBROADCASTD 64(BX), Z22
+	VPDPBUSD     Z22, Z20, Z12
+	VPDPBUSD     Z22, Z21, Z13
+	VPBROADCASTD (DX), Z22
+	VPDPBUSD     Z22, Z20, Z14
+	VPDPBUSD     Z22, Z21, Z15
+	VPBROADCASTD 32(DX), Z22
+	VPDPBUSD     Z22, Z20, Z16
+	VPDPBUSD     Z22, Z21, Z17
+	VPBROADCASTD 64(DX), Z22
+	VPDPBUSD     Z22, Z20, Z18
+	VPDPBUSD     Z22, Z21, Z19
+	VPXORD       128(SI), Z0, Z20
+	VPXORD       192(SI), Z0, Z21
+	VPBROADCASTD 4(CX), Z22
+	VPDPBUSD     Z22, Z20, Z2
+	VPDPBUSD     Z22, Z21, Z3
+	VPBROADCASTD 36(CX), Z22
+	VPDPBUSD     Z22, Z20, Z4
+	VPDPBUSD     Z22, Z21, Z5
+	VPBROADCASTD 68(CX), Z22
+	VPDPBUSD     Z22, Z20, Z6
+	VPDPBUSD     Z22, Z21, Z7
+	VPBROADCASTD 4(BX), Z22
+	VPDPBUSD     Z22, Z20, Z8
+	VPDPBUSD     Z22, Z21, Z9
+	VPBROADCASTD 36(BX), Z22
+	VPDPBUSD     Z22, Z20, Z10
+	VPDPBUSD     Z22, Z21, Z11
+	VPBROADCASTD 68(BX), Z22
+	VPDPBUSD     Z22, Z20, Z12
+	VPDPBUSD     Z22, Z21, Z13
+	VPBROADCASTD 4(DX), Z22
+	VPDPBUSD     Z22, Z20, Z14
+	VPDPBUSD     Z22, Z21, Z15
+	VPBROADCASTD 36(DX), Z22
+	VPDPBUSD     Z22, Z20, Z16
+	VPDPBUSD     Z22, Z21, Z17
+	VPBROADCASTD 68(DX), Z22
+	VPDPBUSD     Z22, Z20, Z18
+	VPDPBUSD     Z22, Z21, Z19
+	VPXORD       256(SI), Z0, Z20
+	VPXORD       320(SI), Z0, Z21
+	VPBROADCASTD 8(CX), Z22
+	VPDPBUSD     Z22, Z20, Z2
+	VPDPBUSD     Z22, Z21, Z3
+	VPBROADCASTD 40(CX), Z22
+	VPDPBUSD     Z22, Z20, Z4
+	VPDPBUSD     Z22, Z21, Z5
+	VPBROADCASTD 72(CX), Z22
+	VPDPBUSD     Z22, Z20, Z6
+	VPDPBUSD     Z22, Z21, Z7
+	VPBROADCASTD 8(BX), Z22
+	VPDPBUSD     Z22, Z20, Z8
+	VPDPBUSD     Z22, Z21, Z9
+	VPBROADCASTD 40(BX), Z22
+	VPDPBUSD     Z22, Z20, Z10
+	VPDPBUSD     Z22, Z21, Z11
+	VPBROADCASTD 72(BX), Z22
+	VPDPBUSD     Z22, Z20, Z12
+	VPDPBUSD     Z22, Z21, Z13
+	VPBROADCASTD 8(DX), Z22
+	VPDPBUSD     Z22, Z20, Z14
+	VPDPBUSD     Z22, Z21, Z15
+	VPBROADCASTD 40(DX), Z22
+	VPDPBUSD     Z22, Z20, Z16
+	VPDPBUSD     Z22, Z21, Z17
+	VPBROADCASTD 72(DX), Z22
+	VPDPBUSD     Z22, Z20, Z18
+	VPDPBUSD     Z22, Z21, Z19
+	VPXORD       384(SI), Z0, Z20
+	VPXORD       448(SI), Z0, Z21
+	VPBROADCASTD 12(CX), Z22
+	VPDPBUSD     Z22, Z20, Z2
+	VPDPBUSD     Z22, Z21, Z3
+	VPBROADCASTD 44(CX), Z22
+	VPDPBUSD     Z22, Z20, Z4
+	VPDPBUSD     Z22, Z21, Z5
+	VPBROADCASTD 76(CX), Z22
+	VPDPBUSD     Z22, Z20, Z6
+	VPDPBUSD     Z22, Z21, Z7
+	VPBROADCASTD 12(BX), Z22
+	VPDPBUSD     Z22, Z20, Z8
+	VPDPBUSD     Z22, Z21, Z9
+	VPBROADCASTD 44(BX), Z22
+	VPDPBUSD     Z22, Z20, Z10
+	VPDPBUSD     Z22, Z21, Z11
+	VPBROADCASTD 76(BX), Z22
+	VPDPBUSD     Z22, Z20, Z12
+	VPDPBUSD     Z22, Z21, Z13
+	VPBROADCASTD 12(DX), Z22
+	VPDPBUSD     Z22, Z20, Z14
+	VPDPBUSD     Z22, Z21, Z15
+	VPBROADCASTD 44(DX), Z22
+	VPDPBUSD     Z22, Z20, Z16
+	VPDPBUSD     Z22, Z21, Z17
+	VPBROADCASTD 76(DX), Z22
+	VPDPBUSD     Z22, Z20, Z18
+	VPDPBUSD     Z22, Z21, Z19
+	VPXORD       512(SI), Z0, Z20
+	VPXORD       576(SI), Z0, Z21
+	VPBROADCASTD 16(CX), Z22
+	VPDPBUSD     Z22, Z20, Z2
+	VPDPBUSD     Z22, Z21, Z3
+	VPBROADCASTD 48(CX), Z22
+	VPDPBUSD     Z22, Z20, Z4
+	VPDPBUSD     Z22, Z21, Z5
+	VPBROADCASTD 80(CX), Z22
+	VPDPBUSD     Z22, Z20, Z6
+	VPDPBUSD     Z22, Z21, Z7
+	VPBROADCASTD 16(BX), Z22
+	VPDPBUSD     Z22, Z20, Z8
+	VPDPBUSD     Z22, Z21, Z9
+	VPBROADCASTD 48(BX), Z22
+	VPDPBUSD     Z22, Z20, Z10
+	VPDPBUSD     Z22, Z21, Z11
+	VPBROADCASTD 80(BX), Z22
+	VPDPBUSD     Z22, Z20, Z12
+	VPDPBUSD     Z22, Z21, Z13
+	VPBROADCASTD 16(DX), Z22
+	VPDPBUSD     Z22, Z20, Z14
+	VPDPBUSD     Z22, Z21, Z15
+	VPBROADCASTD 48(DX), Z22
+	VPDPBUSD     Z22, Z20, Z16
+	VPDPBUSD     Z22, Z21, Z17
+	VPBROADCASTD 80(DX), Z22
+	VPDPBUSD     Z22, Z20, Z18
+	VPDPBUSD     Z22, Z21, Z19
+	VPXORD       640(SI), Z0, Z20
+	VPXORD       704(SI), Z0, Z21
+	VPBROADCASTD 20(CX), Z22
+	VPDPBUSD     Z22, Z20, Z2
+	VPDPBUSD     Z22, Z21, Z3
+	VPBROADCASTD 52(CX), Z22
+	VPDPBUSD     Z22, Z20, Z4
+	VPDPBUSD     Z22, Z21, Z5
+	VPBROADCASTD 84(CX), Z22
+	VPDPBUSD     Z22, Z20, Z6
+	VPDPBUSD     Z22, Z21, Z7
+	VPBROADCASTD 20(BX), Z22
+	VPDPBUSD     Z22, Z20, Z8
+	VPDPBUSD     Z22, Z21, Z9
+	VPBROADCASTD 52(BX), Z22
+	VPDPBUSD     Z22, Z20, Z10
+	VPDPBUSD     Z22, Z21, Z11
+	VPBROADCASTD 84(BX), Z22
+	VPDPBUSD     Z22, Z20, Z12
+	VPDPBUSD     Z22, Z21, Z13
+	VPBROADCASTD 20(DX), Z22
+	VPDPBUSD     Z22, Z20, Z14
+	VPDPBUSD     Z22, Z21, Z15
+	VPBROADCASTD 52(DX), Z22
+	VPDPBUSD     Z22, Z20, Z16
+	VPDPBUSD     Z22, Z21, Z17
+	VPBROADCASTD 84(DX), Z22
+	VPDPBUSD     Z22, Z20, Z18
+	VPDPBUSD     Z22, Z21, Z19
+	VPXORD       768(SI), Z0, Z20
+	VPXORD       832(SI), Z0, Z21
+	VPBROADCASTD 24(CX), Z22
+	VPDPBUSD     Z22, Z20, Z2
+	VPDPBUSD     Z22, Z21, Z3
+	VPBROADCASTD 56(CX), Z22
+	VPDPBUSD     Z22, Z20, Z4
+	VPDPBUSD     Z22, Z21, Z5
+	VPBROADCASTD 88(CX), Z22
+	VPDPBUSD     Z22, Z20, Z6
+	VPDPBUSD     Z22, Z21, Z7
+	VPBROADCASTD 24(BX), Z22
+	VPDPBUSD     Z22, Z20, Z8
+	VPDPBUSD     Z22, Z21, Z9
+	VPBROADCASTD 56(BX), Z22
+	VPDPBUSD     Z22, Z20, Z10
+	VPDPBUSD     Z22, Z21, Z11
+	VPBROADCASTD 88(BX), Z22
+	VPDPBUSD     Z22, Z20, Z12
+	VPDPBUSD     Z22, Z21, Z13
+	VPBROADCASTD 24(DX), Z22
+	VPDPBUSD     Z22, Z20, Z14
+	VPDPBUSD     Z22, Z21, Z15
+	VPBROADCASTD 56(DX), Z22
+	VPDPBUSD     Z22, Z20, Z16
+	VPDPBUSD     Z22, Z21, Z17
+	VPBROADCASTD 88(DX), Z22
+	VPDPBUSD     Z22, Z20, Z18
+	VPDPBUSD     Z22, Z21, Z19
+	VPXORD       896(SI), Z0, Z20
+	VPXORD       960(SI), Z0, Z21
+	VPBROADCASTD 28(CX), Z22
+	VPDPBUSD     Z22, Z20, Z2
+	VPDPBUSD     Z22, Z21, Z3
+	VPBROADCASTD 60(CX), Z22
+	VPDPBUSD     Z22, Z20, Z4
+	VPDPBUSD     Z22, Z21, Z5
+	VPBROADCASTD 92(CX), Z22
+	VPDPBUSD     Z22, Z20, Z6
+	VPDPBUSD     Z22, Z21, Z7
+	VPBROADCASTD 28(BX), Z22
+	VPDPBUSD     Z22, Z20, Z8
+	VPDPBUSD     Z22, Z21, Z9
+	VPBROADCASTD 60(BX), Z22
+	VPDPBUSD     Z22, Z20, Z10
+	VPDPBUSD     Z22, Z21, Z11
+	VPBROADCASTD 92(BX), Z22
+	VPDPBUSD     Z22, Z20, Z12
+	VPDPBUSD     Z22, Z21, Z13
+	VPBROADCASTD 28(DX), Z22
+	VPDPBUSD     Z22, Z20, Z14
+	VPDPBUSD     Z22, Z21, Z15
+	VPBROADCASTD 60(DX), Z22
+	VPDPBUSD     Z22, Z20, Z16
+	VPDPBUSD     Z22, Z21, Z17
+	VPBROADCASTD 92(DX), Z22
+	VPDPBUSD     Z22, Z20, Z18
+	VPDPBUSD     Z22, Z21, Z19
+	VMOVUPS      1024(SI), Z20
+	VMOVUPS      1088(SI), Z21
+	VPSLLD       $0x08, Z4, Z4
+	VPADDD       Z4, Z6, Z6
+	VCVTDQ2PS    Z6, Z6
+	VCVTDQ2PS    Z2, Z2
+	VFMADD231PS  Z1, Z2, Z6
+	VMULPS.BCST  128(CX), Z6, Z6
+	VFMADD213PS  (SP), Z20, Z6
+	VMOVUPS      Z6, (SP)
+	VPSLLD       $0x08, Z5, Z5
+	VPADDD       Z5, Z7, Z7
+	VCVTDQ2PS    Z7, Z7
+	VCVTDQ2PS    Z3, Z3
+	VFMADD231PS  Z1, Z3, Z7
+	VMULPS.BCST  128(CX), Z7, Z7
+	VFMADD213PS  64(SP), Z21, Z7
+	VMOVUPS      Z7, 64(SP)
+	VPSLLD       $0x08, Z10, Z10
+	VPADDD       Z10, Z12, Z12
+	VCVTDQ2PS    Z12, Z12
+	VCVTDQ2PS    Z8, Z8
+	VFMADD231PS  Z1, Z8, Z12
+	VMULPS.BCST  128(BX), Z12, Z12
+	VFMADD213PS  128(SP), Z20, Z12
+	VMOVUPS      Z12, 128(SP)
+	VPSLLD       $0x08, Z11, Z11
+	VPADDD       Z11, Z13, Z13
+	VCVTDQ2PS    Z13, Z13
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z1, Z9, Z13
+	VMULPS.BCST  128(BX), Z13, Z13
+	VFMADD213PS  192(SP), Z21, Z13
+	VMOVUPS      Z13, 192(SP)
+	VPSLLD       $0x08, Z16, Z16
+	VPADDD       Z16, Z18, Z18
+	VCVTDQ2PS    Z18, Z18
+	VCVTDQ2PS    Z14, Z14
+	VFMADD231PS  Z1, Z14, Z18
+	VMULPS.BCST  128(DX), Z18, Z18
+	VFMADD213PS  256(SP), Z20, Z18
+	VMOVUPS      Z18, 256(SP)
+	VPSLLD       $0x08, Z17, Z17
+	VPADDD       Z17, Z19, Z19
+	VCVTDQ2PS    Z19, Z19
+	VCVTDQ2PS    Z15, Z15
+	VFMADD231PS  Z1, Z15, Z19
+	VMULPS.BCST  128(DX), Z19, Z19
+	VFMADD213PS  320(SP), Z21, Z19
+	VMOVUPS      Z19, 320(SP)
+	ADDQ         $+144, CX
+	ADDQ         $+144, BX
+	ADDQ         $+144, DX
+	ADDQ         $+1152, SI
+	DECQ         AX
+	JNZ          block
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+48(FP), DL
+	VMOVUPS      (SP), Z0
+	VMOVUPS      64(SP), Z1
+	TESTB        DL, DL
+	JZ           store0
+	VADDPS       (AX), Z0, Z0
+	VADDPS       64(AX), Z1, Z1
+
+store0:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS 128(SP), Z0
+	VMOVUPS 192(SP), Z1
+	TESTB   DL, DL
+	JZ      store1
+	VADDPS  (AX), Z0, Z0
+	VADDPS  64(AX), Z1, Z1
+
+store1:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS 256(SP), Z0
+	VMOVUPS 320(SP), Z1
+	TESTB   DL, DL
+	JZ      store2
+	VADDPS  (AX), Z0, Z0
+	VADDPS  64(AX), Z1, Z1
+
+store2:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func tileQ8x4AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+// Requires: AVX, AVX512F, AVX512VNNI
+TEXT ·tileQ8x4AVX512(SB), NOSPLIT, $512-49
+	MOVQ         blocks+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         ldx+16(FP), DX
+	LEAQ         (CX)(DX*1), BX
+	LEAQ         (BX)(DX*1), SI
+	LEAQ         (SI)(DX*1), DX
+	MOVQ         b+24(FP), DI
+	VPXORD       Z0, Z0, Z0
+	VMOVUPS      Z0, (SP)
+	VMOVUPS      Z0, 64(SP)
+	VMOVUPS      Z0, 128(SP)
+	VMOVUPS      Z0, 192(SP)
+	VMOVUPS      Z0, 256(SP)
+	VMOVUPS      Z0, 320(SP)
+	VMOVUPS      Z0, 384(SP)
+	VMOVUPS      Z0, 448(SP)
+	MOVL         $0x80808080, R8
+	VPBROADCASTD R8, Z0
+	MOVL         $0x47000000, R8
+	VPBROADCASTD R8, Z1
+
+block:
+	VPBROADCASTD 96(CX), Z2
+	VMOVDQA32    Z2, Z3
+	VPBROADCASTD 100(CX), Z4
+	VMOVDQA32    Z4, Z5
+	VPBROADCASTD 104(CX), Z6
+	VMOVDQA32    Z6, Z7
+	VPBROADCASTD 96(BX), Z8
+	VMOVDQA32    Z8, Z9
+	VPBROADCASTD 100(BX), Z10
+	VMOVDQA32    Z10, Z11
+	VPBROADCASTD 104(BX), Z12
+	VMOVDQA32    Z12, Z13
+	VPBROADCASTD 96(SI), Z14
+	VMOVDQA32    Z14, Z15
+	VPBROADCASTD 100(SI), Z16
+	VMOVDQA32    Z16, Z17
+	VPBROADCASTD 104(SI), Z18
+	VMOVDQA32    Z18, Z19
+	VPBROADCASTD 96(DX), Z20
+	VMOVDQA32    Z20, Z21
+	VPBROADCASTD 100(DX), Z22
+	VMOVDQA32    Z22, Z23
+	VPBROADCASTD 104(DX), Z24
+	VMOVDQA32    Z24, Z25
+	VPXORD       (DI), Z0, Z26
+	VPXORD       64(DI), Z0, Z27
+	VPBROADCASTD (CX), Z28
+	VPDPBUSD     Z28, Z26, Z2
+	VPDPBUSD     Z28, Z27, Z3
+	VPBROADCASTD 32(CX), Z28
+	VPDPBUSD     Z28, Z26, Z4
+	VPDPBUSD     Z28, Z27, Z5
+	VPBROADCASTD 64(CX), Z28
+	VPDPBUSD     Z28, Z26, Z6
+	VPDPBUSD     Z28, Z27, Z7
+	VPBROADCASTD (BX), Z28
+	VPDPBUSD     Z28, Z26, Z8
+	VPDPBUSD     Z28, Z27, Z9
+	VPBROADCASTD 32(BX), Z28
+	VPDPBUSD     Z28, Z26, Z10
+	VPDPBUSD     Z28, Z27, Z11
+	VPBROADCASTD 64(BX), Z28
+	VPDPBUSD     Z28, Z26, Z12
+	VPDPBUSD     Z28, Z27, Z13
+	VPBROADCASTD (SI), Z28
+	VPDPBUSD     Z28, Z26, Z14
+	VPDPBUSD     Z28, Z27, Z15
+	VPBROADCASTD 32(SI), Z28
+	VPDPBUSD     Z28, Z26, Z16
+	VPDPBUSD     Z28, Z27, Z17
+	VPBROADCASTD 64(SI), Z28
+	VPDPBUSD     Z28, Z26, Z18
+	VPDPBUSD     Z28, Z27, Z19
+	VPBROADCASTD (DX), Z28
+	VPDPBUSD     Z28, Z26, Z20
+	VPDPBUSD     Z28, Z27, Z21
+	VPBROADCASTD 32(DX), Z28
+	VPDPBUSD     Z28, Z26, Z22
+	VPDPBUSD     Z28, Z27, Z23
+	VPBROADCASTD 64(DX), Z28
+	VPDPBUSD     Z28, Z26, Z24
+	VPDPBUSD     Z28, Z27, Z25
+	VPXORD       128(DI), Z0, Z26
+	VPXORD       192(DI), Z0, Z27
+	VPBROADCASTD 4(CX), Z28
+	VPDPBUSD     Z28, Z26, Z2
+	VPDPBUSD     Z28, Z27, Z3
+	VPBROADCASTD 36(CX), Z28
+	VPDPBUSD     Z28, Z26, Z4
+	VPDPBUSD     Z28, Z27, Z5
+	VPBROADCASTD 68(CX), Z28
+	VPDPBUSD     Z28, Z26, Z6
+	VPDPBUSD     Z28, Z27, Z7
+	VPBROADCASTD 4(BX), Z28
+	VPDPBUSD     Z28, Z26, Z8
+	VPDPBUSD     Z28, Z27, Z9
+	VPBROADCASTD 36(BX), Z28
+	VPDPBUSD     Z28, Z26, Z10
+	VPDPBUSD     Z28, Z27, Z11
+	VPBROADCASTD 68(BX), Z28
+	VPDPBUSD     Z28, Z26, Z12
+	VPDPBUSD     Z28, Z27, Z13
+	VPBROADCASTD 4(SI), Z28
+	VPDPBUSD     Z28, Z26, Z14
+	VPDPBUSD     Z28, Z27, Z15
+	VPBROADCASTD 36(SI), Z28
+	VPDPBUSD     Z28, Z26, Z16
+	VPDPBUSD     Z28, Z27, Z17
+	VPBROADCASTD 68(SI), Z28
+	VPDPBUSD     Z28, Z26, Z18
+	VPDPBUSD     Z28, Z27, Z19
+	VPBROADCASTD 4(DX), Z28
+	VPDPBUSD     Z28, Z26, Z20
+	VPDPBUSD     Z28, Z27, Z21
+	VPBROADCASTD 36(DX), Z28
+	VPDPBUSD     Z28, Z26, Z22
+	VPDPBUSD     Z28, Z27, Z23
+	VPBROADCASTD 68(DX), Z28
+	VPDPBUSD     Z28, Z26, Z24
+	VPDPBUSD     Z28, Z27, Z25
+	VPXORD       256(DI), Z0, Z26
+	VPXORD       320(DI), Z0, Z27
+	VPBROADCASTD 8(CX), Z28
+	VPDPBUSD     Z28, Z26, Z2
+	VPDPBUSD     Z28, Z27, Z3
+	VPBROADCASTD 40(CX), Z28
+	VPDPBUSD     Z28, Z26, Z4
+	VPDPBUSD     Z28, Z27, Z5
+	VPBROADCASTD 72(CX), Z28
+	VPDPBUSD     Z28, Z26, Z6
+	VPDPBUSD     Z28, Z27, Z7
+	VPBROADCASTD 8(BX), Z28
+	VPDPBUSD     Z28, Z26, Z8
+	VPDPBUSD     Z28, Z27, Z9
+	VPBROADCASTD 40(BX), Z28
+	VPDPBUSD     Z28, Z26, Z10
+	VPDPBUSD     Z28, Z27, Z11
+	VPBROADCASTD 72(BX), Z28
+	VPDPBUSD     Z28, Z26, Z12
+	VPDPBUSD     Z28, Z27, Z13
+	VPBROADCASTD 8(SI), Z28
+	VPDPBUSD     Z28, Z26, Z14
+	VPDPBUSD     Z28, Z27, Z15
+	VPBROADCASTD 40(SI), Z28
+	VPDPBUSD     Z28, Z26, Z16
+	VPDPBUSD     Z28, Z27, Z17
+	VPBROADCASTD 72(SI), Z28
+	VPDPBUSD     Z28, Z26, Z18
+	VPDPBUSD     Z28, Z27, Z19
+	VPBROADCASTD 8(DX), Z28
+	VPDPBUSD     Z28, Z26, Z20
+	VPDPBUSD     Z28, Z27, Z21
+	VPBROADCASTD 40(DX), Z28
+	VPDPBUSD     Z28, Z26, Z22
+	VPDPBUSD     Z28, Z27, Z23
+	VPBROADCASTD 72(DX), Z28
+	VPDPBUSD     Z28, Z26, Z24
+	VPDPBUSD     Z28, Z27, Z25
+	VPXORD       384(DI), Z0, Z26
+	VPXORD       448(DI), Z0, Z27
+	VPBROADCASTD 12(CX), Z28
+	VPDPBUSD     Z28, Z26, Z2
+	VPDPBUSD     Z28, Z27, Z3
+	VPBROADCASTD 44(CX), Z28
+	VPDPBUSD     Z28, Z26, Z4
+	VPDPBUSD     Z28, Z27, Z5
+	VPBROADCASTD 76(CX), Z28
+	VPDPBUSD     Z28, Z26, Z6
+	VPDPBUSD     Z28, Z27, Z7
+	VPBROADCASTD 12(BX), Z28
+	VPDPBUSD     Z28, Z26, Z8
+	VPDPBUSD     Z28, Z27, Z9
+	VPBROADCASTD 44(BX), Z28
+	VPDPBUSD     Z28, Z26, Z10
+	VPDPBUSD     Z28, Z27, Z11
+	VPBROADCASTD 76(BX), Z28
+	VPDPBUSD     Z28, Z26, Z12
+	VPDPBUSD     Z28, Z27, Z13
+	VPBROADCASTD 12(SI), Z28
+	VPDPBUSD     Z28, Z26, Z14
+	VPDPBUSD     Z28, Z27, Z15
+	VPBROADCASTD 44(SI), Z28
+	VPDPBUSD     Z28, Z26, Z16
+	VPDPBUSD     Z28, Z27, Z17
+	VPBROADCASTD 76(SI), Z28
+	VPDPBUSD     Z28, Z26, Z18
+	VPDPBUSD     Z28, Z27, Z19
+	VPBROADCASTD 12(DX), Z28
+	VPDPBUSD     Z28, Z26, Z20
+	VPDPBUSD     Z28, Z27, Z21
+	VPBROADCASTD 44(DX), Z28
+	VPDPBUSD     Z28, Z26, Z22
+	VPDPBUSD     Z28, Z27, Z23
+	VPBROADCASTD 76(DX), Z28
+	VPDPBUSD     Z28, Z26, Z24
+	VPDPBUSD     Z28, Z27, Z25
+	VPXORD       512(DI), Z0, Z26
+	VPXORD       576(DI), Z0, Z27
+	VPBROADCASTD 16(CX), Z28
+	VPDPBUSD     Z28, Z26, Z2
+	VPDPBUSD     Z28, Z27, Z3
+	VPBROADCASTD 48(CX), Z28
+	VPDPBUSD     Z28, Z26, Z4
+	VPDPBUSD     Z28, Z27, Z5
+	VPBROADCASTD 80(CX), Z28
+	VPDPBUSD     Z28, Z26, Z6
+	VPDPBUSD     Z28, Z27, Z7
+	VPBROADCASTD 16(BX), Z28
+	VPDPBUSD     Z28, Z26, Z8
+	VPDPBUSD     Z28, Z27, Z9
+	VPBROADCASTD 48(BX), Z28
+	VPDPBUSD     Z28, Z26, Z10
+	VPDPBUSD     Z28, Z27, Z11
+	VPBROADCASTD 80(BX), Z28
+	VPDPBUSD     Z28, Z26, Z12
+	VPDPBUSD     Z28, Z27, Z13
+	VPBROADCASTD 16(SI), Z28
+	VPDPBUSD     Z28, Z26, Z14
+	VPDPBUSD     Z28, Z27, Z15
+	VPBROADCASTD 48(SI), Z28
+	VPDPBUSD     Z28, Z26, Z16
+	VPDPBUSD     Z28, Z27, Z17
+	VPBROADCASTD 80(SI), Z28
+	VPDPBUSD     Z28, Z26, Z18
+	VPDPBUSD     Z28, Z27, Z19
+	VPBROADCASTD 16(DX), Z28
+	VPDPBUSD     Z28, Z26, Z20
+	VPDPBUSD     Z28, Z27, Z21
+	VPBROADCASTD 48(DX), Z28
+	VPDPBUSD     Z28, Z26, Z22
+	VPDPBUSD     Z28, Z27, Z23
+	VPBROADCASTD 80(DX), Z28
+	VPDPBUSD     Z28, Z26, Z24
+	VPDPBUSD     Z28, Z27, Z25
+	VPXORD       640(DI), Z0, Z26
+	VPXORD       704(DI), Z0, Z27
+	VPBROADCASTD 20(CX), Z28
+	VPDPBUSD     Z28, Z26, Z2
+	VPDPBUSD     Z28, Z27, Z3
+	VPBROADCASTD 52(CX), Z28
+	VPDPBUSD     Z28, Z26, Z4
+	VPDPBUSD     Z28, Z27, Z5
+	VPBROADCASTD 84(CX), Z28
+	VPDPBUSD     Z28, Z26, Z6
+	VPDPBUSD     Z28, Z27, Z7
+	VPBROADCASTD 20(BX), Z28
+	VPDPBUSD     Z28, Z26, Z8
+	VPDPBUSD     Z28, Z27, Z9
+	VPBROADCASTD 52(BX), Z28
+	VPDPBUSD     Z28, Z26, Z10
+	VPDPBUSD     Z28, Z27, Z11
+	VPBROADCASTD 84(BX), Z28
+	VPDPBUSD     Z28, Z26, Z12
+	VPDPBUSD     Z28, Z27, Z13
+	VPBROADCASTD 20(SI), Z28
+	VPDPBUSD     Z28, Z26, Z14
+	VPDPBUSD     Z28, Z27, Z15
+	VPBROADCASTD 52(SI), Z28
+	VPDPBUSD     Z28, Z26, Z16
+	VPDPBUSD     Z28, Z27, Z17
+	VPBROADCASTD 84(SI), Z28
+	VPDPBUSD     Z28, Z26, Z18
+	VPDPBUSD     Z28, Z27, Z19
+	VPBROADCASTD 20(DX), Z28
+	VPDPBUSD     Z28, Z26, Z20
+	VPDPBUSD     Z28, Z27, Z21
+	VPBROADCASTD 52(DX), Z28
+	VPDPBUSD     Z28, Z26, Z22
+	VPDPBUSD     Z28, Z27, Z23
+	VPBROADCASTD 84(DX), Z28
+	VPDPBUSD     Z28, Z26, Z24
+	VPDPBUSD     Z28, Z27, Z25
+	VPXORD       768(DI), Z0, Z26
+	VPXORD       832(DI), Z0, Z27
+	VPBROADCASTD 24(CX), Z28
+	VPDPBUSD     Z28, Z26, Z2
+	VPDPBUSD     Z28, Z27, Z3
+	VPBROADCASTD 56(CX), Z28
+	VPDPBUSD     Z28, Z26, Z4
+	VPDPBUSD     Z28, Z27, Z5
+	VPBROADCASTD 88(CX), Z28
+	VPDPBUSD     Z28, Z26, Z6
+	VPDPBUSD     Z28, Z27, Z7
+	VPBROADCASTD 24(BX), Z28
+	VPDPBUSD     Z28, Z26, Z8
+	VPDPBUSD     Z28, Z27, Z9
+	VPBROADCASTD 56(BX), Z28
+	VPDPBUSD     Z28, Z26, Z10
+	VPDPBUSD     Z28, Z27, Z11
+	VPBROADCASTD 88(BX), Z28
+	VPDPBUSD     Z28, Z26, Z12
+	VPDPBUSD     Z28, Z27, Z13
+	VPBROADCASTD 24(SI), Z28
+	VPDPBUSD     Z28, Z26, Z14
+	VPDPBUSD     Z28, Z27, Z15
+	VPBROADCASTD 56(SI), Z28
+	VPDPBUSD     Z28, Z26, Z16
+	VPDPBUSD     Z28, Z27, Z17
+	VPBROADCASTD 88(SI), Z28
+	VPDPBUSD     Z28, Z26, Z18
+	VPDPBUSD     Z28, Z27, Z19
+	VPBROADCASTD 24(DX), Z28
+	VPDPBUSD     Z28, Z26, Z20
+	VPDPBUSD     Z28, Z27, Z21
+	VPBROADCASTD 56(DX), Z28
+	VPDPBUSD     Z28, Z26, Z22
+	VPDPBUSD     Z28, Z27, Z23
+	VPBROADCASTD 88(DX), Z28
+	VPDPBUSD     Z28, Z26, Z24
+	VPDPBUSD     Z28, Z27, Z25
+	VPXORD       896(DI), Z0, Z26
+	VPXORD       960(DI), Z0, Z27
+	VPBROADCASTD 28(CX), Z28
+	VPDPBUSD     Z28, Z26, Z2
+	VPDPBUSD     Z28, Z27, Z3
+	VPBROADCASTD 60(CX), Z28
+	VPDPBUSD     Z28, Z26, Z4
+	VPDPBUSD     Z28, Z27, Z5
+	VPBROADCASTD 92(CX), Z28
+	VPDPBUSD     Z28, Z26, Z6
+	VPDPBUSD     Z28, Z27, Z7
+	VPBROADCASTD 28(BX), Z28
+	VPDPBUSD     Z28, Z26, Z8
+	VPDPBUSD     Z28, Z27, Z9
+	VPBROADCASTD 60(BX), Z28
+	VPDPBUSD     Z28, Z26, Z10
+	VPDPBUSD     Z28, Z27, Z11
+	VPBROADCASTD 92(BX), Z28
+	VPDPBUSD     Z28, Z26, Z12
+	VPDPBUSD     Z28, Z27, Z13
+	VPBROADCASTD 28(SI), Z28
+	VPDPBUSD     Z28, Z26, Z14
+	VPDPBUSD     Z28, Z27, Z15
+	VPBROADCASTD 60(SI), Z28
+	VPDPBUSD     Z28, Z26, Z16
+	VPDPBUSD     Z28, Z27, Z17
+	VPBROADCASTD 92(SI), Z28
+	VPDPBUSD     Z28, Z26, Z18
+	VPDPBUSD     Z28, Z27, Z19
+	VPBROADCASTD 28(DX), Z28
+	VPDPBUSD     Z28, Z26, Z20
+	VPDPBUSD     Z28, Z27, Z21
+	VPBROADCASTD 60(DX), Z28
+	VPDPBUSD     Z28, Z26, Z22
+	VPDPBUSD     Z28, Z27, Z23
+	VPBROADCASTD 92(DX), Z28
+	VPDPBUSD     Z28, Z26, Z24
+	VPDPBUSD     Z28, Z27, Z25
+	VMOVUPS      1024(DI), Z26
+	VMOVUPS      1088(DI), Z27
+	VPSLLD       $0x08, Z4, Z4
+	VPADDD       Z4, Z6, Z6
+	VCVTDQ2PS    Z6, Z6
+	VCVTDQ2PS    Z2, Z2
+	VFMADD231PS  Z1, Z2, Z6
+	VMULPS.BCST  128(CX), Z6, Z6
+	VFMADD213PS  (SP), Z26, Z6
+	VMOVUPS      Z6, (SP)
+	VPSLLD       $0x08, Z5, Z5
+	VPADDD       Z5, Z7, Z7
+	VCVTDQ2PS    Z7, Z7
+	VCVTDQ2PS    Z3, Z3
+	VFMADD231PS  Z1, Z3, Z7
+	VMULPS.BCST  128(CX), Z7, Z7
+	VFMADD213PS  64(SP), Z27, Z7
+	VMOVUPS      Z7, 64(SP)
+	VPSLLD       $0x08, Z10, Z10
+	VPADDD       Z10, Z12, Z12
+	VCVTDQ2PS    Z12, Z12
+	VCVTDQ2PS    Z8, Z8
+	VFMADD231PS  Z1, Z8, Z12
+	VMULPS.BCST  128(BX), Z12, Z12
+	VFMADD213PS  128(SP), Z26, Z12
+	VMOVUPS      Z12, 128(SP)
+	VPSLLD       $0x08, Z11, Z11
+	VPADDD       Z11, Z13, Z13
+	VCVTDQ2PS    Z13, Z13
+	VCVTDQ2PS    Z9, Z9
+	VFMADD231PS  Z1, Z9, Z13
+	VMULPS.BCST  128(BX), Z13, Z13
+	VFMADD213PS  192(SP), Z27, Z13
+	VMOVUPS      Z13, 192(SP)
+	VPSLLD       $0x08, Z16, Z16
+	VPADDD       Z16, Z18, Z18
+	VCVTDQ2PS    Z18, Z18
+	VCVTDQ2PS    Z14, Z14
+	VFMADD231PS  Z1, Z14, Z18
+	VMULPS.BCST  128(SI), Z18, Z18
+	VFMADD213PS  256(SP), Z26, Z18
+	VMOVUPS      Z18, 256(SP)
+	VPSLLD       $0x08, Z17, Z17
+	VPADDD       Z17, Z19, Z19
+	VCVTDQ2PS    Z19, Z19
+	VCVTDQ2PS    Z15, Z15
+	VFMADD231PS  Z1, Z15, Z19
+	VMULPS.BCST  128(SI), Z19, Z19
+	VFMADD213PS  320(SP), Z27, Z19
+	VMOVUPS      Z19, 320(SP)
+	VPSLLD       $0x08, Z22, Z22
+	VPADDD       Z22, Z24, Z24
+	VCVTDQ2PS    Z24, Z24
+	VCVTDQ2PS    Z20, Z20
+	VFMADD231PS  Z1, Z20, Z24
+	VMULPS.BCST  128(DX), Z24, Z24
+	VFMADD213PS  384(SP), Z26, Z24
+	VMOVUPS      Z24, 384(SP)
+	VPSLLD       $0x08, Z23, Z23
+	VPADDD       Z23, Z25, Z25
+	VCVTDQ2PS    Z25, Z25
+	VCVTDQ2PS    Z21, Z21
+	VFMADD231PS  Z1, Z21, Z25
+	VMULPS.BCST  128(DX), Z25, Z25
+	VFMADD213PS  448(SP), Z27, Z25
+	VMOVUPS      Z25, 448(SP)
+	ADDQ         $+144, CX
+	ADDQ         $+144, BX
+	ADDQ         $+144, SI
+	ADDQ         $+144, DX
+	ADDQ         $+1152, DI
+	DECQ         AX
+	JNZ          block
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+48(FP), DL
+	VMOVUPS      (SP), Z0
+	VMOVUPS      64(SP), Z1
+	TESTB        DL, DL
+	JZ           store0
+	VADDPS       (AX), Z0, Z0
+	VADDPS       64(AX), Z1, Z1
+
+store0:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS 128(SP), Z0
+	VMOVUPS 192(SP), Z1
+	TESTB   DL, DL
+	JZ      store1
+	VADDPS  (AX), Z0, Z0
+	VADDPS  64(AX), Z1, Z1
+
+store1:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS 256(SP), Z0
+	VMOVUPS 320(SP), Z1
+	TESTB   DL, DL
+	JZ      store2
+	VADDPS  (AX), Z0, Z0
+	VADDPS  64(AX), Z1, Z1
+
+store2:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	ADDQ    CX, AX
+	VMOVUPS 384(SP), Z0
+	VMOVUPS 448(SP), Z1
+	TESTB   DL, DL
+	JZ      store3
+	VADDPS  (AX), Z0, Z0
+	VADDPS  64(AX), Z1, Z1
+
+store3:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func tileQ4x1AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
+TEXT ·tileQ4x1AVX512(SB), NOSPLIT, $0-49
+	MOVQ            blocks+0(FP), AX
+	MOVQ            x+8(FP), CX
+	MOVQ            b+24(FP), DX
+	VPXORD          Z0, Z0, Z0
+	VMOVDQA32       Z0, Z1
+	MOVL            $0x0f0f0f0f, BX
+	VPBROADCASTD    BX, Z3
+	VBROADCASTI32X4 gemvCodes<>+32(SB), Z2
+	MOVL            $0x47000000, BX
+	VPBROADCASTD    BX, Z4
+
+block:
+	VPBROADCASTD 96(CX), Z5
+	VMOVDQA32    Z5, Z6
+	VPBROADCASTD 100(CX), Z7
+	VMOVDQA32    Z7, Z8
+	VPBROADCASTD 104(CX), Z9
+	VMOVDQA32    Z9, Z10
+	PREFETCHT0   4096(DX)
+	PREFETCHT0   4160(DX)
+	PREFETCHT0   4224(DX)
+	PREFETCHT0   4288(DX)
+	PREFETCHT0   4352(DX)
+	PREFETCHT0   4416(DX)
+	PREFETCHT0   4480(DX)
+	PREFETCHT0   4544(DX)
+	PREFETCHT0   4608(DX)
+	VMOVDQU32    (DX), Z12
+	VPANDD       Z3, Z12, Z11
+	VPSHUFB      Z11, Z2, Z11
+	VPSRLW       $0x04, Z12, Z12
+	VPANDD       Z3, Z12, Z12
+	VPSHUFB      Z12, Z2, Z12
+	VMOVDQU32    64(DX), Z14
+	VPANDD       Z3, Z14, Z13
+	VPSHUFB      Z13, Z2, Z13
+	VPSRLW       $0x04, Z14, Z14
+	VPANDD       Z3, Z14, Z14
+	VPSHUFB      Z14, Z2, Z14
+	VPBROADCASTD (CX), Z15
+	VPDPBUSD     Z15, Z11, Z5
+	VPDPBUSD     Z15, Z13, Z6
+	VPBROADCASTD 32(CX), Z15
+	VPDPBUSD     Z15, Z11, Z7
+	VPDPBUSD     Z15, Z13, Z8
+	VPBROADCASTD 64(CX), Z15
+	VPDPBUSD     Z15, Z11, Z9
+	VPDPBUSD     Z15, Z13, Z10
+	VPBROADCASTD 4(CX), Z11
+	VPDPBUSD     Z11, Z12, Z5
+	VPDPBUSD     Z11, Z14, Z6
+	VPBROADCASTD 36(CX), Z11
+	VPDPBUSD     Z11, Z12, Z7
+	VPDPBUSD     Z11, Z14, Z8
+	VPBROADCASTD 68(CX), Z11
+	VPDPBUSD     Z11, Z12, Z9
+	VPDPBUSD     Z11, Z14, Z10
+	VMOVDQU32    128(DX), Z12
+	VPANDD       Z3, Z12, Z11
+	VPSHUFB      Z11, Z2, Z11
+	VPSRLW       $0x04, Z12, Z12
+	VPANDD       Z3, Z12, Z12
+	VPSHUFB      Z12, Z2, Z12
+	VMOVDQU32    192(DX), Z14
+	VPANDD       Z3, Z14, Z13
+	VPSHUFB      Z13, Z2, Z13
+	VPSRLW       $0x04, Z14, Z14
+	VPANDD       Z3, Z14, Z14
+	VPSHUFB      Z14, Z2, Z14
+	VPBROADCASTD 8(CX), Z15
+	VPDPBUSD     Z15, Z11, Z5
+	VPDPBUSD     Z15, Z13, Z6
+	VPBROADCASTD 40(CX), Z15
+	VPDPBUSD     Z15, Z11, Z7
+	VPDPBUSD     Z15, Z13, Z8
+	VPBROADCASTD 72(CX), Z15
+	VPDPBUSD     Z15, Z11, Z9
+	VPDPBUSD     Z15, Z13, Z10
+	VPBROADCASTD 12(CX), Z11
+	VPDPBUSD     Z11, Z12, Z5
+	VPDPBUSD     Z11, Z14, Z6
+	VPBROADCASTD 44(CX), Z11
+	VPDPBUSD     Z11, Z12, Z7
+	VPDPBUSD     Z11, Z14, Z8
+	VPBROADCASTD 76(CX), Z11
+	VPDPBUSD     Z11, Z12, Z9
+	VPDPBUSD     Z11, Z14, Z10
+	VMOVDQU32    256(DX), Z12
+	VPANDD       Z3, Z12, Z11
+	VPSHUFB      Z11, Z2, Z11
+	VPSRLW       $0x04, Z12, Z12
+	VPANDD       Z3, Z12, Z12
+	VPSHUFB      Z12, Z2, Z12
+	VMOVDQU32    320(DX), Z14
+	VPANDD       Z3, Z14, Z13
+	VPSHUFB      Z13, Z2, Z13
+	VPSRLW       $0x04, Z14, Z14
+	VPANDD       Z3, Z14, Z14
+	VPSHUFB      Z14, Z2, Z14
+	VPBROADCASTD 16(CX), Z15
+	VPDPBUSD     Z15, Z11, Z5
+	VPDPBUSD     Z15, Z13, Z6
+	VPBROADCASTD 48(CX), Z15
+	VPDPBUSD     Z15, Z11, Z7
+	VPDPBUSD     Z15, Z13, Z8
+	VPBROADCASTD 80(CX), Z15
+	VPDPBUSD     Z15, Z11, Z9
+	VPDPBUSD     Z15, Z13, Z10
+	VPBROADCASTD 20(CX), Z11
+	VPDPBUSD     Z11, Z12, Z5
+	VPDPBUSD     Z11, Z14, Z6
+	VPBROADCASTD 52(CX), Z11
+	VPDPBUSD     Z11, Z12, Z7
+	VPDPBUSD     Z11, Z14, Z8
+	VPBROADCASTD 84(CX), Z11
+	VPDPBUSD     Z11, Z12, Z9
+	VPDPBUSD     Z11, Z14, Z10
+	VMOVDQU32    384(DX), Z12
+	VPANDD       Z3, Z12, Z11
+	VPSHUFB      Z11, Z2, Z11
+	VPSRLW       $0x04, Z12, Z12
+	VPANDD       Z3, Z12, Z12
+	VPSHUFB      Z12, Z2, Z12
+	VMOVDQU32    448(DX), Z14
+	VPANDD       Z3, Z14, Z13
+	VPSHUFB      Z13, Z2, Z13
+	VPSRLW       $0x04, Z14, Z14
+	VPANDD       Z3, Z14, Z14
+	VPSHUFB      Z14, Z2, Z14
+	VPBROADCASTD 24(CX), Z15
+	VPDPBUSD     Z15, Z11, Z5
+	VPDPBUSD     Z15, Z13, Z6
+	VPBROADCASTD 56(CX), Z15
+	VPDPBUSD     Z15, Z11, Z7
+	VPDPBUSD     Z15, Z13, Z8
+	VPBROADCASTD 88(CX), Z15
+	VPDPBUSD     Z15, Z11, Z9
+	VPDPBUSD     Z15, Z13, Z10
+	VPBROADCASTD 28(CX), Z11
+	VPDPBUSD     Z11, Z12, Z5
+	VPDPBUSD     Z11, Z14, Z6
+	VPBROADCASTD 60(CX), Z11
+	VPDPBUSD     Z11, Z12, Z7
+	VPDPBUSD     Z11, Z14, Z8
+	VPBROADCASTD 92(CX), Z11
+	VPDPBUSD     Z11, Z12, Z9
+	VPDPBUSD     Z11, Z14, Z10
+	VPMOVZXWD    512(DX), Z11
+	VPSLLD       $0x10, Z11, Z11
+	VPMOVZXWD    544(DX), Z12
+	VPSLLD       $0x10, Z12, Z12
+	VPSLLD       $0x08, Z7, Z7
+	VPADDD       Z7, Z9, Z9
+	VCVTDQ2PS    Z9, Z9
+	VCVTDQ2PS    Z5, Z5
+	VFMADD231PS  Z4, Z5, Z9
+	VMULPS.BCST  128(CX), Z9, Z9
+	VFMADD231PS  Z9, Z11, Z0
+	VPSLLD       $0x08, Z8, Z8
+	VPADDD       Z8, Z10, Z10
+	VCVTDQ2PS    Z10, Z10
+	VCVTDQ2PS    Z6, Z6
+	VFMADD231PS  Z4, Z6, Z10
+	VMULPS.BCST  128(CX), Z10, Z10
+	VFMADD231PS  Z10, Z12, Z1
+	ADDQ         $+144, CX
+	ADDQ         $+576, DX
+	DECQ         AX
+	JNZ          block
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+48(FP), DL
+	TESTB        DL, DL
+	JZ           store0
+	VADDPS       (AX), Z0, Z0
+	VADDPS       64(AX), Z1, Z1
+
+store0:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func tileQ8x1AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·tileQ8x1AVX2(SB), NOSPLIT, $128-49
+	MOVQ    blocks+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    b+24(FP), DX
+	VPXOR   Y0, Y0, Y0
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 64(SP)
+	VMOVDQU Y0, 96(SP)
+
+block:
+	MOVQ       DX, BX
+	LEAQ       1024(DX), SI
+	LEAQ       (SP), DI
+	LEAQ       128(SP), R8
+	PREFETCHT0 4096(DX)
+	PREFETCHT0 4160(DX)
+	PREFETCHT0 4224(DX)
+	PREFETCHT0 4288(DX)
+	PREFETCHT0 4352(DX)
+	PREFETCHT0 4416(DX)
+	PREFETCHT0 4480(DX)
+	PREFETCHT0 4544(DX)
+	PREFETCHT0 4608(DX)
+	PREFETCHT0 4672(DX)
+	PREFETCHT0 4736(DX)
+	PREFETCHT0 4800(DX)
+	PREFETCHT0 4864(DX)
+	PREFETCHT0 4928(DX)
+	PREFETCHT0 4992(DX)
+	PREFETCHT0 5056(DX)
+	PREFETCHT0 5120(DX)
+	PREFETCHT0 5184(DX)
+
+group:
+	VMOVDQU      (BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD (CX), Y2
+	VPMADDWD     Y2, Y1, Y2
+	VPBROADCASTD 8(CX), Y3
+	VPMADDWD     Y3, Y1, Y3
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 4(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 12(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VMOVDQU      32(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD (CX), Y4
+	VPMADDWD     Y4, Y1, Y4
+	VPBROADCASTD 8(CX), Y5
+	VPMADDWD     Y5, Y1, Y5
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 4(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 12(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VMOVDQU      64(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD (CX), Y6
+	VPMADDWD     Y6, Y1, Y6
+	VPBROADCASTD 8(CX), Y7
+	VPMADDWD     Y7, Y1, Y7
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 4(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 12(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VMOVDQU      96(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD (CX), Y8
+	VPMADDWD     Y8, Y1, Y8
+	VPBROADCASTD 8(CX), Y9
+	VPMADDWD     Y9, Y1, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 4(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 12(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      128(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 16(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 24(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 20(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 28(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VMOVDQU      160(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 16(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 24(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 20(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 28(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VMOVDQU      192(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 16(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 24(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 20(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 28(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VMOVDQU      224(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 16(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 24(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 20(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 28(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      256(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 32(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 40(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 36(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 44(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VMOVDQU      288(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 32(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 40(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 36(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 44(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VMOVDQU      320(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 32(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 40(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 36(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 44(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VMOVDQU      352(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 32(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 40(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 36(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 44(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      384(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 48(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 56(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 52(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 60(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VMOVDQU      416(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 48(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 56(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 52(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 60(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VMOVDQU      448(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 48(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 56(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 52(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 60(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VMOVDQU      480(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 48(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 56(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 52(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 60(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      512(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 64(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 72(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 68(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 76(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VMOVDQU      544(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 64(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 72(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 68(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 76(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VMOVDQU      576(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 64(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 72(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 68(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 76(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VMOVDQU      608(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 64(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 72(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 68(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 76(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      640(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 80(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 88(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 84(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 92(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VMOVDQU      672(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 80(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 88(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 84(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 92(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VMOVDQU      704(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 80(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 88(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 84(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 92(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VMOVDQU      736(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 80(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 88(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 84(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 92(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      768(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 96(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 104(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 100(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 108(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VMOVDQU      800(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 96(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 104(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 100(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 108(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VMOVDQU      832(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 96(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 104(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 100(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 108(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VMOVDQU      864(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 96(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 104(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 100(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 108(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      896(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 112(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 120(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 116(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 124(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VMOVDQU      928(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 112(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 120(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 116(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 124(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VMOVDQU      960(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 112(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 120(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 116(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 124(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VMOVDQU      992(BX), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 112(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 120(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 116(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 124(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VCVTDQ2PS    Y2, Y2
+	VCVTDQ2PS    Y3, Y3
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y3, Y2
+	VBROADCASTSS 128(CX), Y0
+	VMULPS       Y0, Y2, Y2
+	VMOVUPS      (SI), Y0
+	VFMADD213PS  (DI), Y0, Y2
+	VMOVUPS      Y2, (DI)
+	VCVTDQ2PS    Y4, Y4
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y5, Y4
+	VBROADCASTSS 128(CX), Y0
+	VMULPS       Y0, Y4, Y4
+	VMOVUPS      32(SI), Y0
+	VFMADD213PS  32(DI), Y0, Y4
+	VMOVUPS      Y4, 32(DI)
+	VCVTDQ2PS    Y6, Y6
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y7, Y6
+	VBROADCASTSS 128(CX), Y0
+	VMULPS       Y0, Y6, Y6
+	VMOVUPS      64(SI), Y0
+	VFMADD213PS  64(DI), Y0, Y6
+	VMOVUPS      Y6, 64(DI)
+	VCVTDQ2PS    Y8, Y8
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y9, Y8
+	VBROADCASTSS 128(CX), Y0
+	VMULPS       Y0, Y8, Y8
+	VMOVUPS      96(SI), Y0
+	VFMADD213PS  96(DI), Y0, Y8
+	VMOVUPS      Y8, 96(DI)
+	SUBQ         $-128, BX
+	ADDQ         $0x80, SI
+	SUBQ         $-128, DI
+	CMPQ         DI, R8
+	JNE          group
+	ADDQ         $+144, CX
+	ADDQ         $+1152, DX
+	DECQ         AX
+	JNZ          block
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+48(FP), DL
+	VMOVUPS      (SP), Y0
+	VMOVUPS      32(SP), Y1
+	VMOVUPS      64(SP), Y2
+	VMOVUPS      96(SP), Y3
+	TESTB        DL, DL
+	JZ           store0
+	VADDPS       (AX), Y0, Y0
+	VADDPS       32(AX), Y1, Y1
+	VADDPS       64(AX), Y2, Y2
+	VADDPS       96(AX), Y3, Y3
+
+store0:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func tileQ8x2AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·tileQ8x2AVX2(SB), NOSPLIT, $256-49
+	MOVQ    blocks+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    ldx+16(FP), DX
+	LEAQ    (CX)(DX*1), DX
+	MOVQ    b+24(FP), BX
+	VPXOR   Y0, Y0, Y0
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 64(SP)
+	VMOVDQU Y0, 96(SP)
+	VMOVDQU Y0, 128(SP)
+	VMOVDQU Y0, 160(SP)
+	VMOVDQU Y0, 192(SP)
+	VMOVDQU Y0, 224(SP)
+
+block:
+	MOVQ       BX, SI
+	LEAQ       1024(BX), DI
+	LEAQ       (SP), R8
+	LEAQ       128(SP), R9
+	PREFETCHT0 4096(BX)
+	PREFETCHT0 4160(BX)
+	PREFETCHT0 4224(BX)
+	PREFETCHT0 4288(BX)
+	PREFETCHT0 4352(BX)
+	PREFETCHT0 4416(BX)
+	PREFETCHT0 4480(BX)
+	PREFETCHT0 4544(BX)
+	PREFETCHT0 4608(BX)
+	PREFETCHT0 4672(BX)
+	PREFETCHT0 4736(BX)
+	PREFETCHT0 4800(BX)
+	PREFETCHT0 4864(BX)
+	PREFETCHT0 4928(BX)
+	PREFETCHT0 4992(BX)
+	PREFETCHT0 5056(BX)
+	PREFETCHT0 5120(BX)
+	PREFETCHT0 5184(BX)
+
+group:
+	VMOVDQU      (SI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD (CX), Y2
+	VPMADDWD     Y2, Y1, Y2
+	VPBROADCASTD 8(CX), Y3
+	VPMADDWD     Y3, Y1, Y3
+	VPBROADCASTD (DX), Y4
+	VPMADDWD     Y4, Y1, Y4
+	VPBROADCASTD 8(DX), Y5
+	VPMADDWD     Y5, Y1, Y5
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 4(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 12(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 4(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 12(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VMOVDQU      32(SI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD (CX), Y6
+	VPMADDWD     Y6, Y1, Y6
+	VPBROADCASTD 8(CX), Y7
+	VPMADDWD     Y7, Y1, Y7
+	VPBROADCASTD (DX), Y8
+	VPMADDWD     Y8, Y1, Y8
+	VPBROADCASTD 8(DX), Y9
+	VPMADDWD     Y9, Y1, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 4(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 12(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 4(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 12(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      128(SI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 16(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 24(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 16(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 24(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 20(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 28(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 20(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 28(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VMOVDQU      160(SI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 16(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 24(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPBROADCASTD 16(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 24(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 20(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 28(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 20(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 28(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      256(SI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 32(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 40(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 32(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 40(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 36(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 44(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 36(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 44(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VMOVDQU      288(SI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 32(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 40(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPBROADCASTD 32(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 40(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 36(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 44(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 36(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 44(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      384(SI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 48(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 56(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 48(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 56(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 52(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 60(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 52(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 60(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VMOVDQU      416(SI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 48(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 56(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPBROADCASTD 48(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 56(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 52(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 60(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 52(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 60(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      512(SI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 64(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 72(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 64(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 72(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 68(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 76(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 68(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 76(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VMOVDQU      544(SI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 64(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 72(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPBROADCASTD 64(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 72(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 68(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 76(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 68(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 76(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      640(SI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 80(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 88(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 80(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 88(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 84(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 92(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 84(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 92(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VMOVDQU      672(SI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 80(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 88(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPBROADCASTD 80(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 88(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 84(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 92(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 84(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 92(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      768(SI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 96(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 104(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 96(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 104(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 100(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 108(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 100(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 108(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VMOVDQU      800(SI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 96(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 104(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPBROADCASTD 96(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 104(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 100(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 108(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 100(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 108(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      896(SI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 112(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 120(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 112(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 120(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 116(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 124(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 116(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 124(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VMOVDQU      928(SI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 112(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 120(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPBROADCASTD 112(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 120(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 116(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 124(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 116(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 124(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VCVTDQ2PS    Y2, Y2
+	VCVTDQ2PS    Y3, Y3
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y3, Y2
+	VBROADCASTSS 128(CX), Y0
+	VMULPS       Y0, Y2, Y2
+	VMOVUPS      (DI), Y0
+	VFMADD213PS  (R8), Y0, Y2
+	VMOVUPS      Y2, (R8)
+	VCVTDQ2PS    Y6, Y6
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y7, Y6
+	VBROADCASTSS 128(CX), Y0
+	VMULPS       Y0, Y6, Y6
+	VMOVUPS      32(DI), Y0
+	VFMADD213PS  32(R8), Y0, Y6
+	VMOVUPS      Y6, 32(R8)
+	VCVTDQ2PS    Y4, Y4
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y5, Y4
+	VBROADCASTSS 128(DX), Y0
+	VMULPS       Y0, Y4, Y4
+	VMOVUPS      (DI), Y0
+	VFMADD213PS  128(R8), Y0, Y4
+	VMOVUPS      Y4, 128(R8)
+	VCVTDQ2PS    Y8, Y8
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y9, Y8
+	VBROADCASTSS 128(DX), Y0
+	VMULPS       Y0, Y8, Y8
+	VMOVUPS      32(DI), Y0
+	VFMADD213PS  160(R8), Y0, Y8
+	VMOVUPS      Y8, 160(R8)
+	SUBQ         $-64, SI
+	ADDQ         $0x40, DI
+	SUBQ         $-64, R8
+	CMPQ         R8, R9
+	JNE          group
+	ADDQ         $+144, CX
+	ADDQ         $+144, DX
+	ADDQ         $+1152, BX
+	DECQ         AX
+	JNZ          block
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+48(FP), DL
+	VMOVUPS      (SP), Y0
+	VMOVUPS      32(SP), Y1
+	VMOVUPS      64(SP), Y2
+	VMOVUPS      96(SP), Y3
+	TESTB        DL, DL
+	JZ           store0
+	VADDPS       (AX), Y0, Y0
+	VADDPS       32(AX), Y1, Y1
+	VADDPS       64(AX), Y2, Y2
+	VADDPS       96(AX), Y3, Y3
+
+store0:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS 128(SP), Y0
+	VMOVUPS 160(SP), Y1
+	VMOVUPS 192(SP), Y2
+	VMOVUPS 224(SP), Y3
+	TESTB   DL, DL
+	JZ      store1
+	VADDPS  (AX), Y0, Y0
+	VADDPS  32(AX), Y1, Y1
+	VADDPS  64(AX), Y2, Y2
+	VADDPS  96(AX), Y3, Y3
+
+store1:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func tileQ8x3AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+// Requires: AVX, AVX2, FMA3
+TEXT ·tileQ8x3AVX2(SB), NOSPLIT, $384-49
+	MOVQ    blocks+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    ldx+16(FP), DX
+	LEAQ    (CX)(DX*1), BX
+	LEAQ    (BX)(DX*1), DX
+	MOVQ    b+24(FP), SI
+	VPXOR   Y0, Y0, Y0
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 64(SP)
+	VMOVDQU Y0, 96(SP)
+	VMOVDQU Y0, 128(SP)
+	VMOVDQU Y0, 160(SP)
+	VMOVDQU Y0, 192(SP)
+	VMOVDQU Y0, 224(SP)
+	VMOVDQU Y0, 256(SP)
+	VMOVDQU Y0, 288(SP)
+	VMOVDQU Y0, 320(SP)
+	VMOVDQU Y0, 352(SP)
+
+block:
+	MOVQ SI, DI
+	LEAQ 1024(SI), R8
+	LEAQ (SP), R9
+	LEAQ 128(SP), R10
+
+group:
+	VMOVDQU      (DI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD (CX), Y2
+	VPMADDWD     Y2, Y1, Y2
+	VPBROADCASTD 8(CX), Y3
+	VPMADDWD     Y3, Y1, Y3
+	VPBROADCASTD (BX), Y4
+	VPMADDWD     Y4, Y1, Y4
+	VPBROADCASTD 8(BX), Y5
+	VPMADDWD     Y5, Y1, Y5
+	VPBROADCASTD (DX), Y6
+	VPMADDWD     Y6, Y1, Y6
+	VPBROADCASTD 8(DX), Y7
+	VPMADDWD     Y7, Y1, Y7
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 4(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 12(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 4(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 12(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 4(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 12(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VMOVDQU      32(DI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD (CX), Y8
+	VPMADDWD     Y8, Y1, Y8
+	VPBROADCASTD 8(CX), Y9
+	VPMADDWD     Y9, Y1, Y9
+	VPBROADCASTD (BX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPBROADCASTD 8(BX), Y11
+	VPMADDWD     Y11, Y1, Y11
+	VPBROADCASTD (DX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPBROADCASTD 8(DX), Y13
+	VPMADDWD     Y13, Y1, Y13
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 4(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 12(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 4(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 12(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD 4(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPBROADCASTD 12(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VMOVDQU      128(DI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 16(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 24(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 16(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 24(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD 16(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 24(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y7, Y7
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 20(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 28(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 20(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 28(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 20(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 28(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VMOVDQU      160(DI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 16(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 24(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 16(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 24(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y11, Y11
+	VPBROADCASTD 16(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y12, Y12
+	VPBROADCASTD 24(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y13, Y13
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 20(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 28(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 20(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 28(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD 20(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPBROADCASTD 28(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VMOVDQU      256(DI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 32(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 40(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 32(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 40(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD 32(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 40(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y7, Y7
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 36(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 44(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 36(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 44(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 36(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 44(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VMOVDQU      288(DI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 32(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 40(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 32(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 40(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y11, Y11
+	VPBROADCASTD 32(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y12, Y12
+	VPBROADCASTD 40(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y13, Y13
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 36(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 44(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 36(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 44(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD 36(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPBROADCASTD 44(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VMOVDQU      384(DI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 48(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 56(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 48(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 56(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD 48(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 56(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y7, Y7
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 52(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 60(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 52(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 60(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 52(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 60(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VMOVDQU      416(DI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 48(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 56(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 48(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 56(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y11, Y11
+	VPBROADCASTD 48(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y12, Y12
+	VPBROADCASTD 56(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y13, Y13
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 52(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 60(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 52(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 60(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD 52(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPBROADCASTD 60(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VMOVDQU      512(DI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 64(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 72(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 64(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 72(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD 64(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 72(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y7, Y7
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 68(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 76(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 68(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 76(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 68(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 76(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VMOVDQU      544(DI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 64(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 72(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 64(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 72(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y11, Y11
+	VPBROADCASTD 64(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y12, Y12
+	VPBROADCASTD 72(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y13, Y13
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 68(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 76(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 68(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 76(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD 68(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPBROADCASTD 76(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VMOVDQU      640(DI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 80(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 88(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 80(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 88(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD 80(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 88(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y7, Y7
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 84(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 92(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 84(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 92(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 84(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 92(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VMOVDQU      672(DI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 80(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 88(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 80(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 88(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y11, Y11
+	VPBROADCASTD 80(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y12, Y12
+	VPBROADCASTD 88(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y13, Y13
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 84(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 92(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 84(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 92(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD 84(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPBROADCASTD 92(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VMOVDQU      768(DI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 96(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 104(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 96(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 104(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD 96(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 104(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y7, Y7
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 100(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 108(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 100(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 108(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 100(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 108(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VMOVDQU      800(DI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 96(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 104(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 96(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 104(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y11, Y11
+	VPBROADCASTD 96(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y12, Y12
+	VPBROADCASTD 104(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y13, Y13
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 100(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 108(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 100(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 108(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD 100(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPBROADCASTD 108(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VMOVDQU      896(DI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 112(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 120(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 112(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 120(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD 112(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 120(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y7, Y7
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 116(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 124(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 116(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 124(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 116(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 124(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VMOVDQU      928(DI), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 112(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 120(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 112(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 120(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y11, Y11
+	VPBROADCASTD 112(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y12, Y12
+	VPBROADCASTD 120(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y13, Y13
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 116(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 124(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 116(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 124(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD 116(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPBROADCASTD 124(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VCVTDQ2PS    Y2, Y2
+	VCVTDQ2PS    Y3, Y3
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y3, Y2
+	VBROADCASTSS 128(CX), Y0
+	VMULPS       Y0, Y2, Y2
+	VMOVUPS      (R8), Y0
+	VFMADD213PS  (R9), Y0, Y2
+	VMOVUPS      Y2, (R9)
+	VCVTDQ2PS    Y8, Y8
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y9, Y8
+	VBROADCASTSS 128(CX), Y0
+	VMULPS       Y0, Y8, Y8
+	VMOVUPS      32(R8), Y0
+	VFMADD213PS  32(R9), Y0, Y8
+	VMOVUPS      Y8, 32(R9)
+	VCVTDQ2PS    Y4, Y4
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y5, Y4
+	VBROADCASTSS 128(BX), Y0
+	VMULPS       Y0, Y4, Y4
+	VMOVUPS      (R8), Y0
+	VFMADD213PS  128(R9), Y0, Y4
+	VMOVUPS      Y4, 128(R9)
+	VCVTDQ2PS    Y10, Y10
+	VCVTDQ2PS    Y11, Y11
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y11, Y10
+	VBROADCASTSS 128(BX), Y0
+	VMULPS       Y0, Y10, Y10
+	VMOVUPS      32(R8), Y0
+	VFMADD213PS  160(R9), Y0, Y10
+	VMOVUPS      Y10, 160(R9)
+	VCVTDQ2PS    Y6, Y6
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y7, Y6
+	VBROADCASTSS 128(DX), Y0
+	VMULPS       Y0, Y6, Y6
+	VMOVUPS      (R8), Y0
+	VFMADD213PS  256(R9), Y0, Y6
+	VMOVUPS      Y6, 256(R9)
+	VCVTDQ2PS    Y12, Y12
+	VCVTDQ2PS    Y13, Y13
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y13, Y12
+	VBROADCASTSS 128(DX), Y0
+	VMULPS       Y0, Y12, Y12
+	VMOVUPS      32(R8), Y0
+	VFMADD213PS  288(R9), Y0, Y12
+	VMOVUPS      Y12, 288(R9)
+	SUBQ         $-64, DI
+	ADDQ         $0x40, R8
+	SUBQ         $-64, R9
+	CMPQ         R9, R10
+	JNE          group
+	ADDQ         $+144, CX
+	ADDQ         $+144, BX
+	ADDQ         $+144, DX
+	ADDQ         $+1152, SI
+	DECQ         AX
+	JNZ          block
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+48(FP), DL
+	VMOVUPS      (SP), Y0
+	VMOVUPS      32(SP), Y1
+	VMOVUPS      64(SP), Y2
+	VMOVUPS      96(SP), Y3
+	TESTB        DL, DL
+	JZ           store0
+	VADDPS       (AX), Y0, Y0
+	VADDPS       32(AX), Y1, Y1
+	VADDPS       64(AX), Y2, Y2
+	VADDPS       96(AX), Y3, Y3
+
+store0:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS 128(SP), Y0
+	VMOVUPS 160(SP), Y1
+	VMOVUPS 192(SP), Y2
+	VMOVUPS 224(SP), Y3
+	TESTB   DL, DL
+	JZ      store1
+	VADDPS  (AX), Y0, Y0
+	VADDPS  32(AX), Y1, Y1
+	VADDPS  64(AX), Y2, Y2
+	VADDPS  96(AX), Y3, Y3
+
+store1:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS 256(SP), Y0
+	VMOVUPS 288(SP), Y1
+	VMOVUPS 320(SP), Y2
+	VMOVUPS 352(SP), Y3
+	TESTB   DL, DL
+	JZ      store2
+	VADDPS  (AX), Y0, Y0
+	VADDPS  32(AX), Y1, Y1
+	VADDPS  64(AX), Y2, Y2
+	VADDPS  96(AX), Y3, Y3
+
+store2:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func tileQ8x4AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+// Requires: AVX, AVX2, FMA3
+TEXT ·tileQ8x4AVX2(SB), $512-49
+	MOVQ    blocks+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    ldx+16(FP), DX
+	LEAQ    (CX)(DX*1), BX
+	LEAQ    (BX)(DX*1), SI
+	LEAQ    (SI)(DX*1), DX
+	MOVQ    b+24(FP), DI
+	VPXOR   Y0, Y0, Y0
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 64(SP)
+	VMOVDQU Y0, 96(SP)
+	VMOVDQU Y0, 128(SP)
+	VMOVDQU Y0, 160(SP)
+	VMOVDQU Y0, 192(SP)
+	VMOVDQU Y0, 224(SP)
+	VMOVDQU Y0, 256(SP)
+	VMOVDQU Y0, 288(SP)
+	VMOVDQU Y0, 320(SP)
+	VMOVDQU Y0, 352(SP)
+	VMOVDQU Y0, 384(SP)
+	VMOVDQU Y0, 416(SP)
+	VMOVDQU Y0, 448(SP)
+	VMOVDQU Y0, 480(SP)
+
+block:
+	MOVQ DI, R8
+	LEAQ 1024(DI), R9
+	LEAQ (SP), R10
+	LEAQ 128(SP), R11
+
+group:
+	VMOVDQU      (R8), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD (CX), Y2
+	VPMADDWD     Y2, Y1, Y2
+	VPBROADCASTD 8(CX), Y3
+	VPMADDWD     Y3, Y1, Y3
+	VPBROADCASTD (BX), Y4
+	VPMADDWD     Y4, Y1, Y4
+	VPBROADCASTD 8(BX), Y5
+	VPMADDWD     Y5, Y1, Y5
+	VPBROADCASTD (SI), Y6
+	VPMADDWD     Y6, Y1, Y6
+	VPBROADCASTD 8(SI), Y7
+	VPMADDWD     Y7, Y1, Y7
+	VPBROADCASTD (DX), Y8
+	VPMADDWD     Y8, Y1, Y8
+	VPBROADCASTD 8(DX), Y9
+	VPMADDWD     Y9, Y1, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 4(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 12(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 4(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 12(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 4(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 12(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 4(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 12(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      128(R8), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 16(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 24(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 16(BX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 24(BX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 16(SI), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 24(SI), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPBROADCASTD 16(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 24(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 20(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 28(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 20(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 28(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 20(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 28(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 20(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 28(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      256(R8), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 32(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 40(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 32(BX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 40(BX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 32(SI), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 40(SI), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPBROADCASTD 32(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 40(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 36(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 44(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 36(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 44(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 36(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 44(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 36(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 44(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      384(R8), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 48(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 56(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 48(BX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 56(BX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 48(SI), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 56(SI), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPBROADCASTD 48(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 56(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 52(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 60(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 52(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 60(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 52(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 60(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 52(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 60(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      512(R8), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 64(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 72(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 64(BX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 72(BX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 64(SI), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 72(SI), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPBROADCASTD 64(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 72(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 68(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 76(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 68(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 76(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 68(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 76(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 68(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 76(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      640(R8), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 80(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 88(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 80(BX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 88(BX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 80(SI), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 88(SI), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPBROADCASTD 80(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 88(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 84(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 92(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 84(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 92(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 84(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 92(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 84(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 92(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      768(R8), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 96(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 104(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 96(BX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 104(BX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 96(SI), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 104(SI), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPBROADCASTD 96(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 104(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 100(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 108(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 100(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 108(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 100(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 108(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 100(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 108(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VMOVDQU      896(R8), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 112(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTD 120(CX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 112(BX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTD 120(BX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 112(SI), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTD 120(SI), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y7, Y7
+	VPBROADCASTD 112(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y8, Y8
+	VPBROADCASTD 120(DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPADDD       Y10, Y9, Y9
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 116(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 124(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 116(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 124(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 116(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 124(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 116(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 124(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VCVTDQ2PS    Y2, Y2
+	VCVTDQ2PS    Y3, Y3
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y3, Y2
+	VBROADCASTSS 128(CX), Y0
+	VMULPS       Y0, Y2, Y2
+	VMOVUPS      (R9), Y0
+	VFMADD213PS  (R10), Y0, Y2
+	VMOVUPS      Y2, (R10)
+	VCVTDQ2PS    Y4, Y4
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y5, Y4
+	VBROADCASTSS 128(BX), Y0
+	VMULPS       Y0, Y4, Y4
+	VMOVUPS      (R9), Y0
+	VFMADD213PS  128(R10), Y0, Y4
+	VMOVUPS      Y4, 128(R10)
+	VCVTDQ2PS    Y6, Y6
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y7, Y6
+	VBROADCASTSS 128(SI), Y0
+	VMULPS       Y0, Y6, Y6
+	VMOVUPS      (R9), Y0
+	VFMADD213PS  256(R10), Y0, Y6
+	VMOVUPS      Y6, 256(R10)
+	VCVTDQ2PS    Y8, Y8
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y9, Y8
+	VBROADCASTSS 128(DX), Y0
+	VMULPS       Y0, Y8, Y8
+	VMOVUPS      (R9), Y0
+	VFMADD213PS  384(R10), Y0, Y8
+	VMOVUPS      Y8, 384(R10)
+	SUBQ         $-32, R8
+	ADDQ         $0x20, R9
+	SUBQ         $-32, R10
+	CMPQ         R10, R11
+	JNE          group
+	ADDQ         $+144, CX
+	ADDQ         $+144, BX
+	ADDQ         $+144, SI
+	ADDQ         $+144, DX
+	ADDQ         $+1152, DI
+	DECQ         AX
+	JNZ          block
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+48(FP), DL
+	VMOVUPS      (SP), Y0
+	VMOVUPS      32(SP), Y1
+	VMOVUPS      64(SP), Y2
+	VMOVUPS      96(SP), Y3
+	TESTB        DL, DL
+	JZ           store0
+	VADDPS       (AX), Y0, Y0
+	VADDPS       32(AX), Y1, Y1
+	VADDPS       64(AX), Y2, Y2
+	VADDPS       96(AX), Y3, Y3
+
+store0:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS 128(SP), Y0
+	VMOVUPS 160(SP), Y1
+	VMOVUPS 192(SP), Y2
+	VMOVUPS 224(SP), Y3
+	TESTB   DL, DL
+	JZ      store1
+	VADDPS  (AX), Y0, Y0
+	VADDPS  32(AX), Y1, Y1
+	VADDPS  64(AX), Y2, Y2
+	VADDPS  96(AX), Y3, Y3
+
+store1:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS 256(SP), Y0
+	VMOVUPS 288(SP), Y1
+	VMOVUPS 320(SP), Y2
+	VMOVUPS 352(SP), Y3
+	TESTB   DL, DL
+	JZ      store2
+	VADDPS  (AX), Y0, Y0
+	VADDPS  32(AX), Y1, Y1
+	VADDPS  64(AX), Y2, Y2
+	VADDPS  96(AX), Y3, Y3
+
+store2:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS 384(SP), Y0
+	VMOVUPS 416(SP), Y1
+	VMOVUPS 448(SP), Y2
+	VMOVUPS 480(SP), Y3
+	TESTB   DL, DL
+	JZ      store3
+	VADDPS  (AX), Y0, Y0
+	VADDPS  32(AX), Y1, Y1
+	VADDPS  64(AX), Y2, Y2
+	VADDPS  96(AX), Y3, Y3
+
+store3:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func tileQ8x5AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+// Requires: AVX, AVX2, FMA3
+TEXT ·tileQ8x5AVX2(SB), $640-49
+	MOVQ    blocks+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    ldx+16(FP), DX
+	LEAQ    (CX)(DX*1), BX
+	LEAQ    (BX)(DX*1), SI
+	LEAQ    (SI)(DX*1), DI
+	LEAQ    (DI)(DX*1), DX
+	MOVQ    b+24(FP), R8
+	VPXOR   Y0, Y0, Y0
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 64(SP)
+	VMOVDQU Y0, 96(SP)
+	VMOVDQU Y0, 128(SP)
+	VMOVDQU Y0, 160(SP)
+	VMOVDQU Y0, 192(SP)
+	VMOVDQU Y0, 224(SP)
+	VMOVDQU Y0, 256(SP)
+	VMOVDQU Y0, 288(SP)
+	VMOVDQU Y0, 320(SP)
+	VMOVDQU Y0, 352(SP)
+	VMOVDQU Y0, 384(SP)
+	VMOVDQU Y0, 416(SP)
+	VMOVDQU Y0, 448(SP)
+	VMOVDQU Y0, 480(SP)
+	VMOVDQU Y0, 512(SP)
+	VMOVDQU Y0, 544(SP)
+	VMOVDQU Y0, 576(SP)
+	VMOVDQU Y0, 608(SP)
+
+block:
+	MOVQ R8, R9
+	LEAQ 1024(R8), R10
+	LEAQ (SP), R11
+	LEAQ 128(SP), R12
+
+group:
+	VMOVDQU      (R9), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD (CX), Y2
+	VPMADDWD     Y2, Y1, Y2
+	VPBROADCASTD 8(CX), Y3
+	VPMADDWD     Y3, Y1, Y3
+	VPBROADCASTD (BX), Y4
+	VPMADDWD     Y4, Y1, Y4
+	VPBROADCASTD 8(BX), Y5
+	VPMADDWD     Y5, Y1, Y5
+	VPBROADCASTD (SI), Y6
+	VPMADDWD     Y6, Y1, Y6
+	VPBROADCASTD 8(SI), Y7
+	VPMADDWD     Y7, Y1, Y7
+	VPBROADCASTD (DI), Y8
+	VPMADDWD     Y8, Y1, Y8
+	VPBROADCASTD 8(DI), Y9
+	VPMADDWD     Y9, Y1, Y9
+	VPBROADCASTD (DX), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPBROADCASTD 8(DX), Y11
+	VPMADDWD     Y11, Y1, Y11
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 4(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 12(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 4(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 12(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 4(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 12(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 4(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 12(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 4(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 12(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VMOVDQU      128(R9), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 16(CX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y2, Y2
+	VPBROADCASTD 24(CX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y3, Y3
+	VPBROADCASTD 16(BX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 24(BX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y5, Y5
+	VPBROADCASTD 16(SI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 24(SI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y7, Y7
+	VPBROADCASTD 16(DI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y8, Y8
+	VPBROADCASTD 24(DI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y9, Y9
+	VPBROADCASTD 16(DX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y10, Y10
+	VPBROADCASTD 24(DX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y11, Y11
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 20(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 28(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 20(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 28(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 20(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 28(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 20(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 28(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 20(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 28(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VMOVDQU      256(R9), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 32(CX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y2, Y2
+	VPBROADCASTD 40(CX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y3, Y3
+	VPBROADCASTD 32(BX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 40(BX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y5, Y5
+	VPBROADCASTD 32(SI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 40(SI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y7, Y7
+	VPBROADCASTD 32(DI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y8, Y8
+	VPBROADCASTD 40(DI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y9, Y9
+	VPBROADCASTD 32(DX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y10, Y10
+	VPBROADCASTD 40(DX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y11, Y11
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 36(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 44(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 36(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 44(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 36(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 44(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 36(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 44(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 36(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 44(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VMOVDQU      384(R9), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 48(CX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y2, Y2
+	VPBROADCASTD 56(CX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y3, Y3
+	VPBROADCASTD 48(BX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 56(BX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y5, Y5
+	VPBROADCASTD 48(SI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 56(SI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y7, Y7
+	VPBROADCASTD 48(DI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y8, Y8
+	VPBROADCASTD 56(DI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y9, Y9
+	VPBROADCASTD 48(DX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y10, Y10
+	VPBROADCASTD 56(DX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y11, Y11
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 52(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 60(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 52(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 60(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 52(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 60(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 52(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 60(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 52(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 60(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VMOVDQU      512(R9), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 64(CX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y2, Y2
+	VPBROADCASTD 72(CX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y3, Y3
+	VPBROADCASTD 64(BX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 72(BX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y5, Y5
+	VPBROADCASTD 64(SI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 72(SI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y7, Y7
+	VPBROADCASTD 64(DI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y8, Y8
+	VPBROADCASTD 72(DI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y9, Y9
+	VPBROADCASTD 64(DX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y10, Y10
+	VPBROADCASTD 72(DX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y11, Y11
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 68(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 76(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 68(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 76(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 68(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 76(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 68(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 76(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 68(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 76(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VMOVDQU      640(R9), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 80(CX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y2, Y2
+	VPBROADCASTD 88(CX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y3, Y3
+	VPBROADCASTD 80(BX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 88(BX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y5, Y5
+	VPBROADCASTD 80(SI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 88(SI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y7, Y7
+	VPBROADCASTD 80(DI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y8, Y8
+	VPBROADCASTD 88(DI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y9, Y9
+	VPBROADCASTD 80(DX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y10, Y10
+	VPBROADCASTD 88(DX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y11, Y11
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 84(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 92(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 84(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 92(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 84(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 92(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 84(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 92(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 84(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 92(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VMOVDQU      768(R9), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 96(CX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y2, Y2
+	VPBROADCASTD 104(CX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y3, Y3
+	VPBROADCASTD 96(BX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 104(BX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y5, Y5
+	VPBROADCASTD 96(SI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 104(SI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y7, Y7
+	VPBROADCASTD 96(DI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y8, Y8
+	VPBROADCASTD 104(DI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y9, Y9
+	VPBROADCASTD 96(DX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y10, Y10
+	VPBROADCASTD 104(DX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y11, Y11
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 100(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 108(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 100(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 108(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 100(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 108(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 100(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 108(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 100(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 108(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VMOVDQU      896(R9), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 112(CX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y2, Y2
+	VPBROADCASTD 120(CX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y3, Y3
+	VPBROADCASTD 112(BX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTD 120(BX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y5, Y5
+	VPBROADCASTD 112(SI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTD 120(SI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y7, Y7
+	VPBROADCASTD 112(DI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y8, Y8
+	VPBROADCASTD 120(DI), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y9, Y9
+	VPBROADCASTD 112(DX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y10, Y10
+	VPBROADCASTD 120(DX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPADDD       Y12, Y11, Y11
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 116(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 124(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 116(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 124(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 116(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 124(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 116(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 124(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 116(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 124(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VCVTDQ2PS    Y2, Y2
+	VCVTDQ2PS    Y3, Y3
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y3, Y2
+	VBROADCASTSS 128(CX), Y0
+	VMULPS       Y0, Y2, Y2
+	VMOVUPS      (R10), Y0
+	VFMADD213PS  (R11), Y0, Y2
+	VMOVUPS      Y2, (R11)
+	VCVTDQ2PS    Y4, Y4
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y5, Y4
+	VBROADCASTSS 128(BX), Y0
+	VMULPS       Y0, Y4, Y4
+	VMOVUPS      (R10), Y0
+	VFMADD213PS  128(R11), Y0, Y4
+	VMOVUPS      Y4, 128(R11)
+	VCVTDQ2PS    Y6, Y6
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y7, Y6
+	VBROADCASTSS 128(SI), Y0
+	VMULPS       Y0, Y6, Y6
+	VMOVUPS      (R10), Y0
+	VFMADD213PS  256(R11), Y0, Y6
+	VMOVUPS      Y6, 256(R11)
+	VCVTDQ2PS    Y8, Y8
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y9, Y8
+	VBROADCASTSS 128(DI), Y0
+	VMULPS       Y0, Y8, Y8
+	VMOVUPS      (R10), Y0
+	VFMADD213PS  384(R11), Y0, Y8
+	VMOVUPS      Y8, 384(R11)
+	VCVTDQ2PS    Y10, Y10
+	VCVTDQ2PS    Y11, Y11
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y11, Y10
+	VBROADCASTSS 128(DX), Y0
+	VMULPS       Y0, Y10, Y10
+	VMOVUPS      (R10), Y0
+	VFMADD213PS  512(R11), Y0, Y10
+	VMOVUPS      Y10, 512(R11)
+	SUBQ         $-32, R9
+	ADDQ         $0x20, R10
+	SUBQ         $-32, R11
+	CMPQ         R11, R12
+	JNE          group
+	ADDQ         $+144, CX
+	ADDQ         $+144, BX
+	ADDQ         $+144, SI
+	ADDQ         $+144, DI
+	ADDQ         $+144, DX
+	ADDQ         $+1152, R8
+	DECQ         AX
+	JNZ          block
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+48(FP), DL
+	VMOVUPS      (SP), Y0
+	VMOVUPS      32(SP), Y1
+	VMOVUPS      64(SP), Y2
+	VMOVUPS      96(SP), Y3
+	TESTB        DL, DL
+	JZ           store0
+	VADDPS       (AX), Y0, Y0
+	VADDPS       32(AX), Y1, Y1
+	VADDPS       64(AX), Y2, Y2
+	VADDPS       96(AX), Y3, Y3
+
+store0:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS 128(SP), Y0
+	VMOVUPS 160(SP), Y1
+	VMOVUPS 192(SP), Y2
+	VMOVUPS 224(SP), Y3
+	TESTB   DL, DL
+	JZ      store1
+	VADDPS  (AX), Y0, Y0
+	VADDPS  32(AX), Y1, Y1
+	VADDPS  64(AX), Y2, Y2
+	VADDPS  96(AX), Y3, Y3
+
+store1:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS 256(SP), Y0
+	VMOVUPS 288(SP), Y1
+	VMOVUPS 320(SP), Y2
+	VMOVUPS 352(SP), Y3
+	TESTB   DL, DL
+	JZ      store2
+	VADDPS  (AX), Y0, Y0
+	VADDPS  32(AX), Y1, Y1
+	VADDPS  64(AX), Y2, Y2
+	VADDPS  96(AX), Y3, Y3
+
+store2:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS 384(SP), Y0
+	VMOVUPS 416(SP), Y1
+	VMOVUPS 448(SP), Y2
+	VMOVUPS 480(SP), Y3
+	TESTB   DL, DL
+	JZ      store3
+	VADDPS  (AX), Y0, Y0
+	VADDPS  32(AX), Y1, Y1
+	VADDPS  64(AX), Y2, Y2
+	VADDPS  96(AX), Y3, Y3
+
+store3:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS 512(SP), Y0
+	VMOVUPS 544(SP), Y1
+	VMOVUPS 576(SP), Y2
+	VMOVUPS 608(SP), Y3
+	TESTB   DL, DL
+	JZ      store4
+	VADDPS  (AX), Y0, Y0
+	VADDPS  32(AX), Y1, Y1
+	VADDPS  64(AX), Y2, Y2
+	VADDPS  96(AX), Y3, Y3
+
+store4:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func tileQ8x6AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+// Requires: AVX, AVX2, FMA3
+TEXT ·tileQ8x6AVX2(SB), $768-49
+	MOVQ    blocks+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    ldx+16(FP), DX
+	LEAQ    (CX)(DX*1), BX
+	LEAQ    (BX)(DX*1), SI
+	LEAQ    (SI)(DX*1), DI
+	LEAQ    (DI)(DX*1), R8
+	LEAQ    (R8)(DX*1), DX
+	MOVQ    b+24(FP), R9
+	VPXOR   Y0, Y0, Y0
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 64(SP)
+	VMOVDQU Y0, 96(SP)
+	VMOVDQU Y0, 128(SP)
+	VMOVDQU Y0, 160(SP)
+	VMOVDQU Y0, 192(SP)
+	VMOVDQU Y0, 224(SP)
+	VMOVDQU Y0, 256(SP)
+	VMOVDQU Y0, 288(SP)
+	VMOVDQU Y0, 320(SP)
+	VMOVDQU Y0, 352(SP)
+	VMOVDQU Y0, 384(SP)
+	VMOVDQU Y0, 416(SP)
+	VMOVDQU Y0, 448(SP)
+	VMOVDQU Y0, 480(SP)
+	VMOVDQU Y0, 512(SP)
+	VMOVDQU Y0, 544(SP)
+	VMOVDQU Y0, 576(SP)
+	VMOVDQU Y0, 608(SP)
+	VMOVDQU Y0, 640(SP)
+	VMOVDQU Y0, 672(SP)
+	VMOVDQU Y0, 704(SP)
+	VMOVDQU Y0, 736(SP)
+
+block:
+	MOVQ R9, R10
+	LEAQ 1024(R9), R11
+	LEAQ (SP), R12
+	LEAQ 128(SP), R13
+
+group:
+	VMOVDQU      (R10), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD (CX), Y2
+	VPMADDWD     Y2, Y1, Y2
+	VPBROADCASTD 8(CX), Y3
+	VPMADDWD     Y3, Y1, Y3
+	VPBROADCASTD (BX), Y4
+	VPMADDWD     Y4, Y1, Y4
+	VPBROADCASTD 8(BX), Y5
+	VPMADDWD     Y5, Y1, Y5
+	VPBROADCASTD (SI), Y6
+	VPMADDWD     Y6, Y1, Y6
+	VPBROADCASTD 8(SI), Y7
+	VPMADDWD     Y7, Y1, Y7
+	VPBROADCASTD (DI), Y8
+	VPMADDWD     Y8, Y1, Y8
+	VPBROADCASTD 8(DI), Y9
+	VPMADDWD     Y9, Y1, Y9
+	VPBROADCASTD (R8), Y10
+	VPMADDWD     Y10, Y1, Y10
+	VPBROADCASTD 8(R8), Y11
+	VPMADDWD     Y11, Y1, Y11
+	VPBROADCASTD (DX), Y12
+	VPMADDWD     Y12, Y1, Y12
+	VPBROADCASTD 8(DX), Y13
+	VPMADDWD     Y13, Y1, Y13
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 4(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 12(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 4(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 12(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 4(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 12(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 4(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 12(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 4(R8), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 12(R8), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD 4(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPBROADCASTD 12(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VMOVDQU      128(R10), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 16(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 24(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 16(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 24(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD 16(SI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 24(SI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 16(DI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 24(DI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 16(R8), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 24(R8), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y11, Y11
+	VPBROADCASTD 16(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y12, Y12
+	VPBROADCASTD 24(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y13, Y13
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 20(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 28(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 20(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 28(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 20(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 28(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 20(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 28(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 20(R8), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 28(R8), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD 20(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPBROADCASTD 28(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VMOVDQU      256(R10), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 32(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 40(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 32(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 40(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD 32(SI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 40(SI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 32(DI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 40(DI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 32(R8), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 40(R8), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y11, Y11
+	VPBROADCASTD 32(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y12, Y12
+	VPBROADCASTD 40(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y13, Y13
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 36(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 44(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 36(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 44(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 36(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 44(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 36(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 44(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 36(R8), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 44(R8), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD 36(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPBROADCASTD 44(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VMOVDQU      384(R10), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 48(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 56(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 48(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 56(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD 48(SI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 56(SI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 48(DI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 56(DI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 48(R8), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 56(R8), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y11, Y11
+	VPBROADCASTD 48(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y12, Y12
+	VPBROADCASTD 56(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y13, Y13
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 52(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 60(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 52(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 60(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 52(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 60(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 52(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 60(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 52(R8), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 60(R8), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD 52(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPBROADCASTD 60(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VMOVDQU      512(R10), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 64(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 72(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 64(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 72(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD 64(SI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 72(SI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 64(DI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 72(DI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 64(R8), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 72(R8), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y11, Y11
+	VPBROADCASTD 64(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y12, Y12
+	VPBROADCASTD 72(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y13, Y13
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 68(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 76(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 68(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 76(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 68(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 76(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 68(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 76(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 68(R8), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 76(R8), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD 68(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPBROADCASTD 76(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VMOVDQU      640(R10), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 80(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 88(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 80(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 88(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD 80(SI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 88(SI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 80(DI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 88(DI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 80(R8), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 88(R8), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y11, Y11
+	VPBROADCASTD 80(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y12, Y12
+	VPBROADCASTD 88(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y13, Y13
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 84(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 92(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 84(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 92(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 84(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 92(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 84(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 92(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 84(R8), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 92(R8), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD 84(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPBROADCASTD 92(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VMOVDQU      768(R10), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 96(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 104(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 96(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 104(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD 96(SI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 104(SI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 96(DI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 104(DI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 96(R8), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 104(R8), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y11, Y11
+	VPBROADCASTD 96(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y12, Y12
+	VPBROADCASTD 104(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y13, Y13
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 100(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 108(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 100(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 108(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 100(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 108(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 100(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 108(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 100(R8), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 108(R8), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD 100(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPBROADCASTD 108(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VMOVDQU      896(R10), Y0
+	VPSLLW       $0x08, Y0, Y1
+	VPSRAW       $0x08, Y1, Y1
+	VPBROADCASTD 112(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTD 120(CX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 112(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTD 120(BX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD 112(SI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTD 120(SI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 112(DI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTD 120(DI), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 112(R8), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTD 120(R8), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y11, Y11
+	VPBROADCASTD 112(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y12, Y12
+	VPBROADCASTD 120(DX), Y14
+	VPMADDWD     Y14, Y1, Y14
+	VPADDD       Y14, Y13, Y13
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 116(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y2, Y2
+	VPBROADCASTD 124(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y3, Y3
+	VPBROADCASTD 116(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD 124(BX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD 116(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD 124(SI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 116(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD 124(DI), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD 116(R8), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPBROADCASTD 124(R8), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD 116(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPBROADCASTD 124(DX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VCVTDQ2PS    Y2, Y2
+	VCVTDQ2PS    Y3, Y3
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y3, Y2
+	VBROADCASTSS 128(CX), Y0
+	VMULPS       Y0, Y2, Y2
+	VMOVUPS      (R11), Y0
+	VFMADD213PS  (R12), Y0, Y2
+	VMOVUPS      Y2, (R12)
+	VCVTDQ2PS    Y4, Y4
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y5, Y4
+	VBROADCASTSS 128(BX), Y0
+	VMULPS       Y0, Y4, Y4
+	VMOVUPS      (R11), Y0
+	VFMADD213PS  128(R12), Y0, Y4
+	VMOVUPS      Y4, 128(R12)
+	VCVTDQ2PS    Y6, Y6
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y7, Y6
+	VBROADCASTSS 128(SI), Y0
+	VMULPS       Y0, Y6, Y6
+	VMOVUPS      (R11), Y0
+	VFMADD213PS  256(R12), Y0, Y6
+	VMOVUPS      Y6, 256(R12)
+	VCVTDQ2PS    Y8, Y8
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y9, Y8
+	VBROADCASTSS 128(DI), Y0
+	VMULPS       Y0, Y8, Y8
+	VMOVUPS      (R11), Y0
+	VFMADD213PS  384(R12), Y0, Y8
+	VMOVUPS      Y8, 384(R12)
+	VCVTDQ2PS    Y10, Y10
+	VCVTDQ2PS    Y11, Y11
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y11, Y10
+	VBROADCASTSS 128(R8), Y0
+	VMULPS       Y0, Y10, Y10
+	VMOVUPS      (R11), Y0
+	VFMADD213PS  512(R12), Y0, Y10
+	VMOVUPS      Y10, 512(R12)
+	VCVTDQ2PS    Y12, Y12
+	VCVTDQ2PS    Y13, Y13
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y13, Y12
+	VBROADCASTSS 128(DX), Y0
+	VMULPS       Y0, Y12, Y12
+	VMOVUPS      (R11), Y0
+	VFMADD213PS  640(R12), Y0, Y12
+	VMOVUPS      Y12, 640(R12)
+	SUBQ         $-32, R10
+	ADDQ         $0x20, R11
+	SUBQ         $-32, R12
+	CMPQ         R12, R13
+	JNE          group
+	ADDQ         $+144, CX
+	ADDQ         $+144, BX
+	ADDQ         $+144, SI
+	ADDQ         $+144, DI
+	ADDQ         $+144, R8
+	ADDQ         $+144, DX
+	ADDQ         $+1152, R9
+	DECQ         AX
+	JNZ          block
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+48(FP), DL
+	VMOVUPS      (SP), Y0
+	VMOVUPS      32(SP), Y1
+	VMOVUPS      64(SP), Y2
+	VMOVUPS      96(SP), Y3
+	TESTB        DL, DL
+	JZ           store0
+	VADDPS       (AX), Y0, Y0
+	VADDPS       32(AX), Y1, Y1
+	VADDPS       64(AX), Y2, Y2
+	VADDPS       96(AX), Y3, Y3
+
+store0:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS 128(SP), Y0
+	VMOVUPS 160(SP), Y1
+	VMOVUPS 192(SP), Y2
+	VMOVUPS 224(SP), Y3
+	TESTB   DL, DL
+	JZ      store1
+	VADDPS  (AX), Y0, Y0
+	VADDPS  32(AX), Y1, Y1
+	VADDPS  64(AX), Y2, Y2
+	VADDPS  96(AX), Y3, Y3
+
+store1:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS 256(SP), Y0
+	VMOVUPS 288(SP), Y1
+	VMOVUPS 320(SP), Y2
+	VMOVUPS 352(SP), Y3
+	TESTB   DL, DL
+	JZ      store2
+	VADDPS  (AX), Y0, Y0
+	VADDPS  32(AX), Y1, Y1
+	VADDPS  64(AX), Y2, Y2
+	VADDPS  96(AX), Y3, Y3
+
+store2:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS 384(SP), Y0
+	VMOVUPS 416(SP), Y1
+	VMOVUPS 448(SP), Y2
+	VMOVUPS 480(SP), Y3
+	TESTB   DL, DL
+	JZ      store3
+	VADDPS  (AX), Y0, Y0
+	VADDPS  32(AX), Y1, Y1
+	VADDPS  64(AX), Y2, Y2
+	VADDPS  96(AX), Y3, Y3
+
+store3:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS 512(SP), Y0
+	VMOVUPS 544(SP), Y1
+	VMOVUPS 576(SP), Y2
+	VMOVUPS 608(SP), Y3
+	TESTB   DL, DL
+	JZ      store4
+	VADDPS  (AX), Y0, Y0
+	VADDPS  32(AX), Y1, Y1
+	VADDPS  64(AX), Y2, Y2
+	VADDPS  96(AX), Y3, Y3
+
+store4:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS 640(SP), Y0
+	VMOVUPS 672(SP), Y1
+	VMOVUPS 704(SP), Y2
+	VMOVUPS 736(SP), Y3
+	TESTB   DL, DL
+	JZ      store5
+	VADDPS  (AX), Y0, Y0
+	VADDPS  32(AX), Y1, Y1
+	VADDPS  64(AX), Y2, Y2
+	VADDPS  96(AX), Y3, Y3
+
+store5:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
+// func tileQ4x1AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·tileQ4x1AVX2(SB), NOSPLIT, $128-49
+	MOVQ    blocks+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    b+24(FP), DX
+	VPXOR   Y0, Y0, Y0
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 64(SP)
+	VMOVDQU Y0, 96(SP)
+
+block:
+	MOVQ       DX, BX
+	LEAQ       512(DX), SI
+	LEAQ       (SP), DI
+	LEAQ       128(SP), R8
+	PREFETCHT0 4096(DX)
+	PREFETCHT0 4160(DX)
+	PREFETCHT0 4224(DX)
+	PREFETCHT0 4288(DX)
+	PREFETCHT0 4352(DX)
+	PREFETCHT0 4416(DX)
+	PREFETCHT0 4480(DX)
+	PREFETCHT0 4544(DX)
+	PREFETCHT0 4608(DX)
+
+group:
+	VMOVDQU      gemvCodes<>+0(SB), Y0
+	VMOVDQU      gemvCodes<>+64(SB), Y1
+	VMOVDQU      (BX), Y2
+	VPAND        Y1, Y2, Y3
+	VPSHUFB      Y3, Y0, Y3
+	VPSLLW       $0x08, Y3, Y4
+	VPSRAW       $0x08, Y4, Y4
+	VPBROADCASTD (CX), Y5
+	VPMADDWD     Y5, Y4, Y5
+	VPBROADCASTD 8(CX), Y6
+	VPMADDWD     Y6, Y4, Y6
+	VPSRAW       $0x08, Y3, Y3
+	VPBROADCASTD 4(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y5, Y5
+	VPBROADCASTD 12(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y6, Y6
+	VPSRLW       $0x04, Y2, Y2
+	VPAND        Y1, Y2, Y2
+	VPSHUFB      Y2, Y0, Y2
+	VPSLLW       $0x08, Y2, Y3
+	VPSRAW       $0x08, Y3, Y3
+	VPBROADCASTD 16(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y5, Y5
+	VPBROADCASTD 24(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y6, Y6
+	VPSRAW       $0x08, Y2, Y2
+	VPBROADCASTD 20(CX), Y3
+	VPMADDWD     Y3, Y2, Y3
+	VPADDD       Y3, Y5, Y5
+	VPBROADCASTD 28(CX), Y3
+	VPMADDWD     Y3, Y2, Y3
+	VPADDD       Y3, Y6, Y6
+	VMOVDQU      32(BX), Y2
+	VPAND        Y1, Y2, Y3
+	VPSHUFB      Y3, Y0, Y3
+	VPSLLW       $0x08, Y3, Y4
+	VPSRAW       $0x08, Y4, Y4
+	VPBROADCASTD (CX), Y7
+	VPMADDWD     Y7, Y4, Y7
+	VPBROADCASTD 8(CX), Y8
+	VPMADDWD     Y8, Y4, Y8
+	VPSRAW       $0x08, Y3, Y3
+	VPBROADCASTD 4(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y7, Y7
+	VPBROADCASTD 12(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y8, Y8
+	VPSRLW       $0x04, Y2, Y2
+	VPAND        Y1, Y2, Y2
+	VPSHUFB      Y2, Y0, Y2
+	VPSLLW       $0x08, Y2, Y3
+	VPSRAW       $0x08, Y3, Y3
+	VPBROADCASTD 16(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y7, Y7
+	VPBROADCASTD 24(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y8, Y8
+	VPSRAW       $0x08, Y2, Y2
+	VPBROADCASTD 20(CX), Y3
+	VPMADDWD     Y3, Y2, Y3
+	VPADDD       Y3, Y7, Y7
+	VPBROADCASTD 28(CX), Y3
+	VPMADDWD     Y3, Y2, Y3
+	VPADDD       Y3, Y8, Y8
+	VMOVDQU      128(BX), Y2
+	VPAND        Y1, Y2, Y3
+	VPSHUFB      Y3, Y0, Y3
+	VPSLLW       $0x08, Y3, Y4
+	VPSRAW       $0x08, Y4, Y4
+	VPBROADCASTD 32(CX), Y9
+	VPMADDWD     Y9, Y4, Y9
+	VPADDD       Y9, Y5, Y5
+	VPBROADCASTD 40(CX), Y9
+	VPMADDWD     Y9, Y4, Y9
+	VPADDD       Y9, Y6, Y6
+	VPSRAW       $0x08, Y3, Y3
+	VPBROADCASTD 36(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y5, Y5
+	VPBROADCASTD 44(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y6, Y6
+	VPSRLW       $0x04, Y2, Y2
+	VPAND        Y1, Y2, Y2
+	VPSHUFB      Y2, Y0, Y2
+	VPSLLW       $0x08, Y2, Y3
+	VPSRAW       $0x08, Y3, Y3
+	VPBROADCASTD 48(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y5, Y5
+	VPBROADCASTD 56(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y6, Y6
+	VPSRAW       $0x08, Y2, Y2
+	VPBROADCASTD 52(CX), Y3
+	VPMADDWD     Y3, Y2, Y3
+	VPADDD       Y3, Y5, Y5
+	VPBROADCASTD 60(CX), Y3
+	VPMADDWD     Y3, Y2, Y3
+	VPADDD       Y3, Y6, Y6
+	VMOVDQU      160(BX), Y2
+	VPAND        Y1, Y2, Y3
+	VPSHUFB      Y3, Y0, Y3
+	VPSLLW       $0x08, Y3, Y4
+	VPSRAW       $0x08, Y4, Y4
+	VPBROADCASTD 32(CX), Y9
+	VPMADDWD     Y9, Y4, Y9
+	VPADDD       Y9, Y7, Y7
+	VPBROADCASTD 40(CX), Y9
+	VPMADDWD     Y9, Y4, Y9
+	VPADDD       Y9, Y8, Y8
+	VPSRAW       $0x08, Y3, Y3
+	VPBROADCASTD 36(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y7, Y7
+	VPBROADCASTD 44(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y8, Y8
+	VPSRLW       $0x04, Y2, Y2
+	VPAND        Y1, Y2, Y2
+	VPSHUFB      Y2, Y0, Y2
+	VPSLLW       $0x08, Y2, Y3
+	VPSRAW       $0x08, Y3, Y3
+	VPBROADCASTD 48(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y7, Y7
+	VPBROADCASTD 56(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y8, Y8
+	VPSRAW       $0x08, Y2, Y2
+	VPBROADCASTD 52(CX), Y3
+	VPMADDWD     Y3, Y2, Y3
+	VPADDD       Y3, Y7, Y7
+	VPBROADCASTD 60(CX), Y3
+	VPMADDWD     Y3, Y2, Y3
+	VPADDD       Y3, Y8, Y8
+	VMOVDQU      256(BX), Y2
+	VPAND        Y1, Y2, Y3
+	VPSHUFB      Y3, Y0, Y3
+	VPSLLW       $0x08, Y3, Y4
+	VPSRAW       $0x08, Y4, Y4
+	VPBROADCASTD 64(CX), Y9
+	VPMADDWD     Y9, Y4, Y9
+	VPADDD       Y9, Y5, Y5
+	VPBROADCASTD 72(CX), Y9
+	VPMADDWD     Y9, Y4, Y9
+	VPADDD       Y9, Y6, Y6
+	VPSRAW       $0x08, Y3, Y3
+	VPBROADCASTD 68(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y5, Y5
+	VPBROADCASTD 76(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y6, Y6
+	VPSRLW       $0x04, Y2, Y2
+	VPAND        Y1, Y2, Y2
+	VPSHUFB      Y2, Y0, Y2
+	VPSLLW       $0x08, Y2, Y3
+	VPSRAW       $0x08, Y3, Y3
+	VPBROADCASTD 80(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y5, Y5
+	VPBROADCASTD 88(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y6, Y6
+	VPSRAW       $0x08, Y2, Y2
+	VPBROADCASTD 84(CX), Y3
+	VPMADDWD     Y3, Y2, Y3
+	VPADDD       Y3, Y5, Y5
+	VPBROADCASTD 92(CX), Y3
+	VPMADDWD     Y3, Y2, Y3
+	VPADDD       Y3, Y6, Y6
+	VMOVDQU      288(BX), Y2
+	VPAND        Y1, Y2, Y3
+	VPSHUFB      Y3, Y0, Y3
+	VPSLLW       $0x08, Y3, Y4
+	VPSRAW       $0x08, Y4, Y4
+	VPBROADCASTD 64(CX), Y9
+	VPMADDWD     Y9, Y4, Y9
+	VPADDD       Y9, Y7, Y7
+	VPBROADCASTD 72(CX), Y9
+	VPMADDWD     Y9, Y4, Y9
+	VPADDD       Y9, Y8, Y8
+	VPSRAW       $0x08, Y3, Y3
+	VPBROADCASTD 68(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y7, Y7
+	VPBROADCASTD 76(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y8, Y8
+	VPSRLW       $0x04, Y2, Y2
+	VPAND        Y1, Y2, Y2
+	VPSHUFB      Y2, Y0, Y2
+	VPSLLW       $0x08, Y2, Y3
+	VPSRAW       $0x08, Y3, Y3
+	VPBROADCASTD 80(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y7, Y7
+	VPBROADCASTD 88(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y8, Y8
+	VPSRAW       $0x08, Y2, Y2
+	VPBROADCASTD 84(CX), Y3
+	VPMADDWD     Y3, Y2, Y3
+	VPADDD       Y3, Y7, Y7
+	VPBROADCASTD 92(CX), Y3
+	VPMADDWD     Y3, Y2, Y3
+	VPADDD       Y3, Y8, Y8
+	VMOVDQU      384(BX), Y2
+	VPAND        Y1, Y2, Y3
+	VPSHUFB      Y3, Y0, Y3
+	VPSLLW       $0x08, Y3, Y4
+	VPSRAW       $0x08, Y4, Y4
+	VPBROADCASTD 96(CX), Y9
+	VPMADDWD     Y9, Y4, Y9
+	VPADDD       Y9, Y5, Y5
+	VPBROADCASTD 104(CX), Y9
+	VPMADDWD     Y9, Y4, Y9
+	VPADDD       Y9, Y6, Y6
+	VPSRAW       $0x08, Y3, Y3
+	VPBROADCASTD 100(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y5, Y5
+	VPBROADCASTD 108(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y6, Y6
+	VPSRLW       $0x04, Y2, Y2
+	VPAND        Y1, Y2, Y2
+	VPSHUFB      Y2, Y0, Y2
+	VPSLLW       $0x08, Y2, Y3
+	VPSRAW       $0x08, Y3, Y3
+	VPBROADCASTD 112(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y5, Y5
+	VPBROADCASTD 120(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y6, Y6
+	VPSRAW       $0x08, Y2, Y2
+	VPBROADCASTD 116(CX), Y3
+	VPMADDWD     Y3, Y2, Y3
+	VPADDD       Y3, Y5, Y5
+	VPBROADCASTD 124(CX), Y3
+	VPMADDWD     Y3, Y2, Y3
+	VPADDD       Y3, Y6, Y6
+	VMOVDQU      416(BX), Y2
+	VPAND        Y1, Y2, Y3
+	VPSHUFB      Y3, Y0, Y3
+	VPSLLW       $0x08, Y3, Y4
+	VPSRAW       $0x08, Y4, Y4
+	VPBROADCASTD 96(CX), Y9
+	VPMADDWD     Y9, Y4, Y9
+	VPADDD       Y9, Y7, Y7
+	VPBROADCASTD 104(CX), Y9
+	VPMADDWD     Y9, Y4, Y9
+	VPADDD       Y9, Y8, Y8
+	VPSRAW       $0x08, Y3, Y3
+	VPBROADCASTD 100(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y7, Y7
+	VPBROADCASTD 108(CX), Y4
+	VPMADDWD     Y4, Y3, Y4
+	VPADDD       Y4, Y8, Y8
+	VPSRLW       $0x04, Y2, Y2
+	VPAND        Y1, Y2, Y2
+	VPSHUFB      Y2, Y0, Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPBROADCASTD 112(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD 120(CX), Y1
+	VPMADDWD     Y1, Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPSRAW       $0x08, Y2, Y2
+	VPBROADCASTD 116(CX), Y0
+	VPMADDWD     Y0, Y2, Y0
+	VPADDD       Y0, Y7, Y7
+	VPBROADCASTD 124(CX), Y0
+	VPMADDWD     Y0, Y2, Y0
+	VPADDD       Y0, Y8, Y8
+	VCVTDQ2PS    Y5, Y5
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y6, Y5
+	VBROADCASTSS 128(CX), Y0
+	VMULPS       Y0, Y5, Y5
+	VPMOVZXWD    (SI), Y0
+	VPSLLD       $0x10, Y0, Y0
+	VFMADD213PS  (DI), Y0, Y5
+	VMOVUPS      Y5, (DI)
+	VCVTDQ2PS    Y7, Y7
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS gemvCodes<>+96(SB), Y0
+	VFMADD231PS  Y0, Y8, Y7
+	VBROADCASTSS 128(CX), Y0
+	VMULPS       Y0, Y7, Y7
+	VPMOVZXWD    16(SI), Y0
+	VPSLLD       $0x10, Y0, Y0
+	VFMADD213PS  32(DI), Y0, Y7
+	VMOVUPS      Y7, 32(DI)
+	SUBQ         $-64, BX
+	ADDQ         $0x20, SI
+	SUBQ         $-64, DI
+	CMPQ         DI, R8
+	JNE          group
+	ADDQ         $+144, CX
+	ADDQ         $+576, DX
+	DECQ         AX
+	JNZ          block
+	MOVQ         c+32(FP), AX
+	MOVQ         ldc+40(FP), CX
+	SHLQ         $0x02, CX
+	MOVB         add+48(FP), DL
+	VMOVUPS      (SP), Y0
+	VMOVUPS      32(SP), Y1
+	VMOVUPS      64(SP), Y2
+	VMOVUPS      96(SP), Y3
+	TESTB        DL, DL
+	JZ           store0
+	VADDPS       (AX), Y0, Y0
+	VADDPS       32(AX), Y1, Y1
+	VADDPS       64(AX), Y2, Y2
+	VADDPS       96(AX), Y3, Y3
+
+store0:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
 	VZEROUPPER
 	RET

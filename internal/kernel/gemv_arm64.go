@@ -12,22 +12,6 @@ func gemvBF16(c, a []float32, b []uint16, add bool) {
 	}
 }
 
-func gemvQ8(c, a []float32, b []byte, add bool) {
-	if cpu.NEON {
-		gemvQ8NEON(len(a), &a[0], &b[0], &c[0], add)
-	} else {
-		gemvQ8Generic(c, a, b, add)
-	}
-}
-
-func gemvQ4(c, a []float32, b []byte, add bool) {
-	if cpu.NEON {
-		gemvQ4NEON(len(a), &a[0], &b[0], &c[0], add)
-	} else {
-		gemvQ4Generic(c, a, b, add)
-	}
-}
-
 func widenBF16(dst []float32, b []uint16, k int) {
 	switch {
 	case k == 0:
@@ -35,25 +19,5 @@ func widenBF16(dst []float32, b []uint16, k int) {
 		widenBF16NEON(k, &dst[0], &b[0])
 	default:
 		widenBF16Generic(dst, b, k)
-	}
-}
-
-func widenQ8(dst []float32, b []byte, k int) {
-	switch {
-	case k == 0:
-	case cpu.NEON:
-		widenQ8NEON(k, &dst[0], &b[0])
-	default:
-		widenQ8Generic(dst, b, k)
-	}
-}
-
-func widenQ4(dst []float32, b []byte, k int) {
-	switch {
-	case k == 0:
-	case cpu.NEON:
-		widenQ4NEON(k, &dst[0], &b[0])
-	default:
-		widenQ4Generic(dst, b, k)
 	}
 }

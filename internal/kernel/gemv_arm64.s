@@ -110,899 +110,6 @@ store:
 	FSTPQ (F6, F7), 96(R1)
 	RET
 
-// func gemvQ8NEON(k int, a *float32, b *byte, c *float32, add bool)
-TEXT ·gemvQ8NEON(SB), NOSPLIT, $0-33
-	MOVD k+0(FP), R0
-	MOVD a+8(FP), R1
-	MOVD b+16(FP), R2
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
-	VMOVI $0, V6.B16
-	VMOVI $0, V7.B16
-	MOVD $32, R3
-block:
-	FLDPQ 1024(R2), (F8, F9)
-	FLDPQ 1056(R2), (F10, F11)
-	FLDPQ 1088(R2), (F12, F13)
-	FLDPQ 1120(R2), (F14, F15)
-	CMP R3, R0
-	CSEL LT, R0, R3, R4
-	SUB R4, R0
-	MOVD R2, R5
-row:
-	PRFM 8192(R5), PLDL1KEEP
-	FLDPQ 0(R5), (F16, F17)
-	WORD $0x0f08a612 // sxtl v18.8h, v16.8b
-	WORD $0x4f08a610 // sxtl2 v16.8h, v16.16b
-	WORD $0x0f10a653 // sxtl v19.4s, v18.4h
-	WORD $0x4f10a652 // sxtl2 v18.4s, v18.8h
-	WORD $0x0f10a614 // sxtl v20.4s, v16.4h
-	WORD $0x4f10a610 // sxtl2 v16.4s, v16.8h
-	WORD $0x0f08a635 // sxtl v21.8h, v17.8b
-	WORD $0x4f08a631 // sxtl2 v17.8h, v17.16b
-	WORD $0x0f10a6b6 // sxtl v22.4s, v21.4h
-	WORD $0x4f10a6b5 // sxtl2 v21.4s, v21.8h
-	WORD $0x0f10a637 // sxtl v23.4s, v17.4h
-	WORD $0x4f10a631 // sxtl2 v17.4s, v17.8h
-	FMOVS.P 4(R1), F24
-	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
-	WORD $0x6e28de73 // fmul v19.4s, v19.4s, v8.4s
-	WORD $0x4f981260 // fmla v0.4s, v19.4s, v24.s[0]
-	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
-	WORD $0x6e29de52 // fmul v18.4s, v18.4s, v9.4s
-	WORD $0x4f981241 // fmla v1.4s, v18.4s, v24.s[0]
-	WORD $0x4e21da92 // scvtf v18.4s, v20.4s
-	WORD $0x6e2ade52 // fmul v18.4s, v18.4s, v10.4s
-	WORD $0x4f981242 // fmla v2.4s, v18.4s, v24.s[0]
-	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
-	WORD $0x6e2bde10 // fmul v16.4s, v16.4s, v11.4s
-	WORD $0x4f981203 // fmla v3.4s, v16.4s, v24.s[0]
-	WORD $0x4e21dad0 // scvtf v16.4s, v22.4s
-	WORD $0x6e2cde10 // fmul v16.4s, v16.4s, v12.4s
-	WORD $0x4f981204 // fmla v4.4s, v16.4s, v24.s[0]
-	WORD $0x4e21dab0 // scvtf v16.4s, v21.4s
-	WORD $0x6e2dde10 // fmul v16.4s, v16.4s, v13.4s
-	WORD $0x4f981205 // fmla v5.4s, v16.4s, v24.s[0]
-	WORD $0x4e21daf0 // scvtf v16.4s, v23.4s
-	WORD $0x6e2ede10 // fmul v16.4s, v16.4s, v14.4s
-	WORD $0x4f981206 // fmla v6.4s, v16.4s, v24.s[0]
-	WORD $0x4e21da30 // scvtf v16.4s, v17.4s
-	WORD $0x6e2fde10 // fmul v16.4s, v16.4s, v15.4s
-	WORD $0x4f981207 // fmla v7.4s, v16.4s, v24.s[0]
-	ADD $32, R5
-	SUBS $1, R4
-	BNE row
-	ADD $1152, R2
-	CBNZ R0, block
-	MOVBU add+32(FP), R0
-	MOVD c+24(FP), R1
-	CBZ R0, store
-	FLDPQ 0(R1), (F8, F9)
-	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
-	WORD $0x4e29d421 // fadd v1.4s, v1.4s, v9.4s
-	FLDPQ 32(R1), (F8, F9)
-	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
-	WORD $0x4e29d463 // fadd v3.4s, v3.4s, v9.4s
-	FLDPQ 64(R1), (F8, F9)
-	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
-	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
-	FLDPQ 96(R1), (F8, F9)
-	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
-	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
-store:
-	FSTPQ (F0, F1), 0(R1)
-	FSTPQ (F2, F3), 32(R1)
-	FSTPQ (F4, F5), 64(R1)
-	FSTPQ (F6, F7), 96(R1)
-	RET
-
-// func gemvQ4NEON(k int, a *float32, b *byte, c *float32, add bool)
-TEXT ·gemvQ4NEON(SB), NOSPLIT, $0-33
-	MOVD k+0(FP), R0
-	MOVD a+8(FP), R1
-	MOVD b+16(FP), R2
-	VMOVI $0, V0.B16
-	VMOVI $0, V1.B16
-	VMOVI $0, V2.B16
-	VMOVI $0, V3.B16
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
-	VMOVI $0, V6.B16
-	VMOVI $0, V7.B16
-	MOVD $consts<>(SB), R3
-	FMOVQ 16(R3), F8
-	FMOVQ 32(R3), F9
-	FMOVQ 48(R3), F10
-	FMOVQ 0(R3), F11
-	VMOVI $0, V12.B16
-block:
-	PRFM 8704(R2), PLDL1KEEP
-	FMOVQ 512(R2), F13
-	VZIP1 V13.H8, V12.H8, V14.H8
-	VZIP2 V13.H8, V12.H8, V13.H8
-	FMOVQ 528(R2), F15
-	VZIP1 V15.H8, V12.H8, V16.H8
-	VZIP2 V15.H8, V12.H8, V15.H8
-	FMOVQ 544(R2), F17
-	VZIP1 V17.H8, V12.H8, V18.H8
-	VZIP2 V17.H8, V12.H8, V17.H8
-	FMOVQ 560(R2), F19
-	VZIP1 V19.H8, V12.H8, V20.H8
-	VZIP2 V19.H8, V12.H8, V19.H8
-	MOVD R2, R3
-	MOVD R2, R4
-	ADD $512, R4
-octet:
-	CMP $8, R0
-	BLT tail
-	FMOVQ.P 16(R1), F21
-	FMOVQ.P 16(R1), F22
-	PRFM 8192(R3), PLDL1KEEP
-	PRFM 8256(R3), PLDL1KEEP
-	FMOVQ 0(R3), F23
-	VAND V10.B16, V23.B16, V24.B16
-	VTBL V24.B16, [V8.B16], V25.B16
-	VTBL V24.B16, [V9.B16], V24.B16
-	VZIP1 V24.B16, V25.B16, V26.B16
-	VZIP2 V24.B16, V25.B16, V24.B16
-	VSHL $16, V26.S4, V25.S4
-	WORD $0x6e2edf39 // fmul v25.4s, v25.4s, v14.4s
-	WORD $0x4f951320 // fmla v0.4s, v25.4s, v21.s[0]
-	VAND V11.B16, V26.B16, V25.B16
-	WORD $0x6e2edf39 // fmul v25.4s, v25.4s, v14.4s
-	WORD $0x4fb51320 // fmla v0.4s, v25.4s, v21.s[1]
-	VSHL $16, V24.S4, V25.S4
-	WORD $0x6e2edf39 // fmul v25.4s, v25.4s, v14.4s
-	WORD $0x4f951b20 // fmla v0.4s, v25.4s, v21.s[2]
-	VAND V11.B16, V24.B16, V24.B16
-	WORD $0x6e2edf18 // fmul v24.4s, v24.4s, v14.4s
-	WORD $0x4fb51b00 // fmla v0.4s, v24.4s, v21.s[3]
-	VUSHR $4, V23.B16, V23.B16
-	VTBL V23.B16, [V8.B16], V24.B16
-	VTBL V23.B16, [V9.B16], V23.B16
-	VZIP1 V23.B16, V24.B16, V25.B16
-	VZIP2 V23.B16, V24.B16, V23.B16
-	VSHL $16, V25.S4, V24.S4
-	WORD $0x6e2edf18 // fmul v24.4s, v24.4s, v14.4s
-	WORD $0x4f961300 // fmla v0.4s, v24.4s, v22.s[0]
-	VAND V11.B16, V25.B16, V24.B16
-	WORD $0x6e2edf18 // fmul v24.4s, v24.4s, v14.4s
-	WORD $0x4fb61300 // fmla v0.4s, v24.4s, v22.s[1]
-	VSHL $16, V23.S4, V24.S4
-	WORD $0x6e2edf18 // fmul v24.4s, v24.4s, v14.4s
-	WORD $0x4f961b00 // fmla v0.4s, v24.4s, v22.s[2]
-	VAND V11.B16, V23.B16, V23.B16
-	WORD $0x6e2edef7 // fmul v23.4s, v23.4s, v14.4s
-	WORD $0x4fb61ae0 // fmla v0.4s, v23.4s, v22.s[3]
-	FMOVQ 16(R3), F23
-	VAND V10.B16, V23.B16, V24.B16
-	VTBL V24.B16, [V8.B16], V25.B16
-	VTBL V24.B16, [V9.B16], V24.B16
-	VZIP1 V24.B16, V25.B16, V26.B16
-	VZIP2 V24.B16, V25.B16, V24.B16
-	VSHL $16, V26.S4, V25.S4
-	WORD $0x6e2ddf39 // fmul v25.4s, v25.4s, v13.4s
-	WORD $0x4f951321 // fmla v1.4s, v25.4s, v21.s[0]
-	VAND V11.B16, V26.B16, V25.B16
-	WORD $0x6e2ddf39 // fmul v25.4s, v25.4s, v13.4s
-	WORD $0x4fb51321 // fmla v1.4s, v25.4s, v21.s[1]
-	VSHL $16, V24.S4, V25.S4
-	WORD $0x6e2ddf39 // fmul v25.4s, v25.4s, v13.4s
-	WORD $0x4f951b21 // fmla v1.4s, v25.4s, v21.s[2]
-	VAND V11.B16, V24.B16, V24.B16
-	WORD $0x6e2ddf18 // fmul v24.4s, v24.4s, v13.4s
-	WORD $0x4fb51b01 // fmla v1.4s, v24.4s, v21.s[3]
-	VUSHR $4, V23.B16, V23.B16
-	VTBL V23.B16, [V8.B16], V24.B16
-	VTBL V23.B16, [V9.B16], V23.B16
-	VZIP1 V23.B16, V24.B16, V25.B16
-	VZIP2 V23.B16, V24.B16, V23.B16
-	VSHL $16, V25.S4, V24.S4
-	WORD $0x6e2ddf18 // fmul v24.4s, v24.4s, v13.4s
-	WORD $0x4f961301 // fmla v1.4s, v24.4s, v22.s[0]
-	VAND V11.B16, V25.B16, V24.B16
-	WORD $0x6e2ddf18 // fmul v24.4s, v24.4s, v13.4s
-	WORD $0x4fb61301 // fmla v1.4s, v24.4s, v22.s[1]
-	VSHL $16, V23.S4, V24.S4
-	WORD $0x6e2ddf18 // fmul v24.4s, v24.4s, v13.4s
-	WORD $0x4f961b01 // fmla v1.4s, v24.4s, v22.s[2]
-	VAND V11.B16, V23.B16, V23.B16
-	WORD $0x6e2ddef7 // fmul v23.4s, v23.4s, v13.4s
-	WORD $0x4fb61ae1 // fmla v1.4s, v23.4s, v22.s[3]
-	FMOVQ 32(R3), F23
-	VAND V10.B16, V23.B16, V24.B16
-	VTBL V24.B16, [V8.B16], V25.B16
-	VTBL V24.B16, [V9.B16], V24.B16
-	VZIP1 V24.B16, V25.B16, V26.B16
-	VZIP2 V24.B16, V25.B16, V24.B16
-	VSHL $16, V26.S4, V25.S4
-	WORD $0x6e30df39 // fmul v25.4s, v25.4s, v16.4s
-	WORD $0x4f951322 // fmla v2.4s, v25.4s, v21.s[0]
-	VAND V11.B16, V26.B16, V25.B16
-	WORD $0x6e30df39 // fmul v25.4s, v25.4s, v16.4s
-	WORD $0x4fb51322 // fmla v2.4s, v25.4s, v21.s[1]
-	VSHL $16, V24.S4, V25.S4
-	WORD $0x6e30df39 // fmul v25.4s, v25.4s, v16.4s
-	WORD $0x4f951b22 // fmla v2.4s, v25.4s, v21.s[2]
-	VAND V11.B16, V24.B16, V24.B16
-	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
-	WORD $0x4fb51b02 // fmla v2.4s, v24.4s, v21.s[3]
-	VUSHR $4, V23.B16, V23.B16
-	VTBL V23.B16, [V8.B16], V24.B16
-	VTBL V23.B16, [V9.B16], V23.B16
-	VZIP1 V23.B16, V24.B16, V25.B16
-	VZIP2 V23.B16, V24.B16, V23.B16
-	VSHL $16, V25.S4, V24.S4
-	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
-	WORD $0x4f961302 // fmla v2.4s, v24.4s, v22.s[0]
-	VAND V11.B16, V25.B16, V24.B16
-	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
-	WORD $0x4fb61302 // fmla v2.4s, v24.4s, v22.s[1]
-	VSHL $16, V23.S4, V24.S4
-	WORD $0x6e30df18 // fmul v24.4s, v24.4s, v16.4s
-	WORD $0x4f961b02 // fmla v2.4s, v24.4s, v22.s[2]
-	VAND V11.B16, V23.B16, V23.B16
-	WORD $0x6e30def7 // fmul v23.4s, v23.4s, v16.4s
-	WORD $0x4fb61ae2 // fmla v2.4s, v23.4s, v22.s[3]
-	FMOVQ 48(R3), F23
-	VAND V10.B16, V23.B16, V24.B16
-	VTBL V24.B16, [V8.B16], V25.B16
-	VTBL V24.B16, [V9.B16], V24.B16
-	VZIP1 V24.B16, V25.B16, V26.B16
-	VZIP2 V24.B16, V25.B16, V24.B16
-	VSHL $16, V26.S4, V25.S4
-	WORD $0x6e2fdf39 // fmul v25.4s, v25.4s, v15.4s
-	WORD $0x4f951323 // fmla v3.4s, v25.4s, v21.s[0]
-	VAND V11.B16, V26.B16, V25.B16
-	WORD $0x6e2fdf39 // fmul v25.4s, v25.4s, v15.4s
-	WORD $0x4fb51323 // fmla v3.4s, v25.4s, v21.s[1]
-	VSHL $16, V24.S4, V25.S4
-	WORD $0x6e2fdf39 // fmul v25.4s, v25.4s, v15.4s
-	WORD $0x4f951b23 // fmla v3.4s, v25.4s, v21.s[2]
-	VAND V11.B16, V24.B16, V24.B16
-	WORD $0x6e2fdf18 // fmul v24.4s, v24.4s, v15.4s
-	WORD $0x4fb51b03 // fmla v3.4s, v24.4s, v21.s[3]
-	VUSHR $4, V23.B16, V23.B16
-	VTBL V23.B16, [V8.B16], V24.B16
-	VTBL V23.B16, [V9.B16], V23.B16
-	VZIP1 V23.B16, V24.B16, V25.B16
-	VZIP2 V23.B16, V24.B16, V23.B16
-	VSHL $16, V25.S4, V24.S4
-	WORD $0x6e2fdf18 // fmul v24.4s, v24.4s, v15.4s
-	WORD $0x4f961303 // fmla v3.4s, v24.4s, v22.s[0]
-	VAND V11.B16, V25.B16, V24.B16
-	WORD $0x6e2fdf18 // fmul v24.4s, v24.4s, v15.4s
-	WORD $0x4fb61303 // fmla v3.4s, v24.4s, v22.s[1]
-	VSHL $16, V23.S4, V24.S4
-	WORD $0x6e2fdf18 // fmul v24.4s, v24.4s, v15.4s
-	WORD $0x4f961b03 // fmla v3.4s, v24.4s, v22.s[2]
-	VAND V11.B16, V23.B16, V23.B16
-	WORD $0x6e2fdef7 // fmul v23.4s, v23.4s, v15.4s
-	WORD $0x4fb61ae3 // fmla v3.4s, v23.4s, v22.s[3]
-	FMOVQ 64(R3), F23
-	VAND V10.B16, V23.B16, V24.B16
-	VTBL V24.B16, [V8.B16], V25.B16
-	VTBL V24.B16, [V9.B16], V24.B16
-	VZIP1 V24.B16, V25.B16, V26.B16
-	VZIP2 V24.B16, V25.B16, V24.B16
-	VSHL $16, V26.S4, V25.S4
-	WORD $0x6e32df39 // fmul v25.4s, v25.4s, v18.4s
-	WORD $0x4f951324 // fmla v4.4s, v25.4s, v21.s[0]
-	VAND V11.B16, V26.B16, V25.B16
-	WORD $0x6e32df39 // fmul v25.4s, v25.4s, v18.4s
-	WORD $0x4fb51324 // fmla v4.4s, v25.4s, v21.s[1]
-	VSHL $16, V24.S4, V25.S4
-	WORD $0x6e32df39 // fmul v25.4s, v25.4s, v18.4s
-	WORD $0x4f951b24 // fmla v4.4s, v25.4s, v21.s[2]
-	VAND V11.B16, V24.B16, V24.B16
-	WORD $0x6e32df18 // fmul v24.4s, v24.4s, v18.4s
-	WORD $0x4fb51b04 // fmla v4.4s, v24.4s, v21.s[3]
-	VUSHR $4, V23.B16, V23.B16
-	VTBL V23.B16, [V8.B16], V24.B16
-	VTBL V23.B16, [V9.B16], V23.B16
-	VZIP1 V23.B16, V24.B16, V25.B16
-	VZIP2 V23.B16, V24.B16, V23.B16
-	VSHL $16, V25.S4, V24.S4
-	WORD $0x6e32df18 // fmul v24.4s, v24.4s, v18.4s
-	WORD $0x4f961304 // fmla v4.4s, v24.4s, v22.s[0]
-	VAND V11.B16, V25.B16, V24.B16
-	WORD $0x6e32df18 // fmul v24.4s, v24.4s, v18.4s
-	WORD $0x4fb61304 // fmla v4.4s, v24.4s, v22.s[1]
-	VSHL $16, V23.S4, V24.S4
-	WORD $0x6e32df18 // fmul v24.4s, v24.4s, v18.4s
-	WORD $0x4f961b04 // fmla v4.4s, v24.4s, v22.s[2]
-	VAND V11.B16, V23.B16, V23.B16
-	WORD $0x6e32def7 // fmul v23.4s, v23.4s, v18.4s
-	WORD $0x4fb61ae4 // fmla v4.4s, v23.4s, v22.s[3]
-	FMOVQ 80(R3), F23
-	VAND V10.B16, V23.B16, V24.B16
-	VTBL V24.B16, [V8.B16], V25.B16
-	VTBL V24.B16, [V9.B16], V24.B16
-	VZIP1 V24.B16, V25.B16, V26.B16
-	VZIP2 V24.B16, V25.B16, V24.B16
-	VSHL $16, V26.S4, V25.S4
-	WORD $0x6e31df39 // fmul v25.4s, v25.4s, v17.4s
-	WORD $0x4f951325 // fmla v5.4s, v25.4s, v21.s[0]
-	VAND V11.B16, V26.B16, V25.B16
-	WORD $0x6e31df39 // fmul v25.4s, v25.4s, v17.4s
-	WORD $0x4fb51325 // fmla v5.4s, v25.4s, v21.s[1]
-	VSHL $16, V24.S4, V25.S4
-	WORD $0x6e31df39 // fmul v25.4s, v25.4s, v17.4s
-	WORD $0x4f951b25 // fmla v5.4s, v25.4s, v21.s[2]
-	VAND V11.B16, V24.B16, V24.B16
-	WORD $0x6e31df18 // fmul v24.4s, v24.4s, v17.4s
-	WORD $0x4fb51b05 // fmla v5.4s, v24.4s, v21.s[3]
-	VUSHR $4, V23.B16, V23.B16
-	VTBL V23.B16, [V8.B16], V24.B16
-	VTBL V23.B16, [V9.B16], V23.B16
-	VZIP1 V23.B16, V24.B16, V25.B16
-	VZIP2 V23.B16, V24.B16, V23.B16
-	VSHL $16, V25.S4, V24.S4
-	WORD $0x6e31df18 // fmul v24.4s, v24.4s, v17.4s
-	WORD $0x4f961305 // fmla v5.4s, v24.4s, v22.s[0]
-	VAND V11.B16, V25.B16, V24.B16
-	WORD $0x6e31df18 // fmul v24.4s, v24.4s, v17.4s
-	WORD $0x4fb61305 // fmla v5.4s, v24.4s, v22.s[1]
-	VSHL $16, V23.S4, V24.S4
-	WORD $0x6e31df18 // fmul v24.4s, v24.4s, v17.4s
-	WORD $0x4f961b05 // fmla v5.4s, v24.4s, v22.s[2]
-	VAND V11.B16, V23.B16, V23.B16
-	WORD $0x6e31def7 // fmul v23.4s, v23.4s, v17.4s
-	WORD $0x4fb61ae5 // fmla v5.4s, v23.4s, v22.s[3]
-	FMOVQ 96(R3), F23
-	VAND V10.B16, V23.B16, V24.B16
-	VTBL V24.B16, [V8.B16], V25.B16
-	VTBL V24.B16, [V9.B16], V24.B16
-	VZIP1 V24.B16, V25.B16, V26.B16
-	VZIP2 V24.B16, V25.B16, V24.B16
-	VSHL $16, V26.S4, V25.S4
-	WORD $0x6e34df39 // fmul v25.4s, v25.4s, v20.4s
-	WORD $0x4f951326 // fmla v6.4s, v25.4s, v21.s[0]
-	VAND V11.B16, V26.B16, V25.B16
-	WORD $0x6e34df39 // fmul v25.4s, v25.4s, v20.4s
-	WORD $0x4fb51326 // fmla v6.4s, v25.4s, v21.s[1]
-	VSHL $16, V24.S4, V25.S4
-	WORD $0x6e34df39 // fmul v25.4s, v25.4s, v20.4s
-	WORD $0x4f951b26 // fmla v6.4s, v25.4s, v21.s[2]
-	VAND V11.B16, V24.B16, V24.B16
-	WORD $0x6e34df18 // fmul v24.4s, v24.4s, v20.4s
-	WORD $0x4fb51b06 // fmla v6.4s, v24.4s, v21.s[3]
-	VUSHR $4, V23.B16, V23.B16
-	VTBL V23.B16, [V8.B16], V24.B16
-	VTBL V23.B16, [V9.B16], V23.B16
-	VZIP1 V23.B16, V24.B16, V25.B16
-	VZIP2 V23.B16, V24.B16, V23.B16
-	VSHL $16, V25.S4, V24.S4
-	WORD $0x6e34df18 // fmul v24.4s, v24.4s, v20.4s
-	WORD $0x4f961306 // fmla v6.4s, v24.4s, v22.s[0]
-	VAND V11.B16, V25.B16, V24.B16
-	WORD $0x6e34df18 // fmul v24.4s, v24.4s, v20.4s
-	WORD $0x4fb61306 // fmla v6.4s, v24.4s, v22.s[1]
-	VSHL $16, V23.S4, V24.S4
-	WORD $0x6e34df18 // fmul v24.4s, v24.4s, v20.4s
-	WORD $0x4f961b06 // fmla v6.4s, v24.4s, v22.s[2]
-	VAND V11.B16, V23.B16, V23.B16
-	WORD $0x6e34def7 // fmul v23.4s, v23.4s, v20.4s
-	WORD $0x4fb61ae6 // fmla v6.4s, v23.4s, v22.s[3]
-	FMOVQ 112(R3), F23
-	VAND V10.B16, V23.B16, V24.B16
-	VTBL V24.B16, [V8.B16], V25.B16
-	VTBL V24.B16, [V9.B16], V24.B16
-	VZIP1 V24.B16, V25.B16, V26.B16
-	VZIP2 V24.B16, V25.B16, V24.B16
-	VSHL $16, V26.S4, V25.S4
-	WORD $0x6e33df39 // fmul v25.4s, v25.4s, v19.4s
-	WORD $0x4f951327 // fmla v7.4s, v25.4s, v21.s[0]
-	VAND V11.B16, V26.B16, V25.B16
-	WORD $0x6e33df39 // fmul v25.4s, v25.4s, v19.4s
-	WORD $0x4fb51327 // fmla v7.4s, v25.4s, v21.s[1]
-	VSHL $16, V24.S4, V25.S4
-	WORD $0x6e33df39 // fmul v25.4s, v25.4s, v19.4s
-	WORD $0x4f951b27 // fmla v7.4s, v25.4s, v21.s[2]
-	VAND V11.B16, V24.B16, V24.B16
-	WORD $0x6e33df18 // fmul v24.4s, v24.4s, v19.4s
-	WORD $0x4fb51b07 // fmla v7.4s, v24.4s, v21.s[3]
-	VUSHR $4, V23.B16, V21.B16
-	VTBL V21.B16, [V8.B16], V23.B16
-	VTBL V21.B16, [V9.B16], V21.B16
-	VZIP1 V21.B16, V23.B16, V24.B16
-	VZIP2 V21.B16, V23.B16, V21.B16
-	VSHL $16, V24.S4, V23.S4
-	WORD $0x6e33def7 // fmul v23.4s, v23.4s, v19.4s
-	WORD $0x4f9612e7 // fmla v7.4s, v23.4s, v22.s[0]
-	VAND V11.B16, V24.B16, V23.B16
-	WORD $0x6e33def7 // fmul v23.4s, v23.4s, v19.4s
-	WORD $0x4fb612e7 // fmla v7.4s, v23.4s, v22.s[1]
-	VSHL $16, V21.S4, V23.S4
-	WORD $0x6e33def7 // fmul v23.4s, v23.4s, v19.4s
-	WORD $0x4f961ae7 // fmla v7.4s, v23.4s, v22.s[2]
-	VAND V11.B16, V21.B16, V21.B16
-	WORD $0x6e33deb5 // fmul v21.4s, v21.4s, v19.4s
-	WORD $0x4fb61aa7 // fmla v7.4s, v21.4s, v22.s[3]
-	ADD $128, R3
-	SUB $8, R0
-	CMP R4, R3
-	BNE octet
-	ADD $576, R2
-	CBNZ R0, block
-	B done
-tail:
-	CBZ R0, done
-	FMOVQ 0(R3), F12
-	VAND V10.B16, V12.B16, V21.B16
-	VTBL V21.B16, [V8.B16], V22.B16
-	VTBL V21.B16, [V9.B16], V21.B16
-	VZIP1 V21.B16, V22.B16, V23.B16
-	VZIP2 V21.B16, V22.B16, V21.B16
-	VSHL $16, V23.S4, V22.S4
-	WORD $0x6e2eded6 // fmul v22.4s, v22.4s, v14.4s
-	FMOVS 0(R1), F24
-	WORD $0x4f9812c0 // fmla v0.4s, v22.4s, v24.s[0]
-	CMP $1, R0
-	BEQ next0
-	VAND V11.B16, V23.B16, V22.B16
-	WORD $0x6e2eded6 // fmul v22.4s, v22.4s, v14.4s
-	FMOVS 4(R1), F23
-	WORD $0x4f9712c0 // fmla v0.4s, v22.4s, v23.s[0]
-	CMP $2, R0
-	BEQ next0
-	VSHL $16, V21.S4, V22.S4
-	WORD $0x6e2eded6 // fmul v22.4s, v22.4s, v14.4s
-	FMOVS 8(R1), F23
-	WORD $0x4f9712c0 // fmla v0.4s, v22.4s, v23.s[0]
-	CMP $3, R0
-	BEQ next0
-	VAND V11.B16, V21.B16, V21.B16
-	WORD $0x6e2edeb5 // fmul v21.4s, v21.4s, v14.4s
-	FMOVS 12(R1), F22
-	WORD $0x4f9612a0 // fmla v0.4s, v21.4s, v22.s[0]
-	CMP $4, R0
-	BEQ next0
-	VUSHR $4, V12.B16, V12.B16
-	VTBL V12.B16, [V8.B16], V21.B16
-	VTBL V12.B16, [V9.B16], V12.B16
-	VZIP1 V12.B16, V21.B16, V22.B16
-	VZIP2 V12.B16, V21.B16, V12.B16
-	VSHL $16, V22.S4, V21.S4
-	WORD $0x6e2edeb5 // fmul v21.4s, v21.4s, v14.4s
-	FMOVS 16(R1), F23
-	WORD $0x4f9712a0 // fmla v0.4s, v21.4s, v23.s[0]
-	CMP $5, R0
-	BEQ next0
-	VAND V11.B16, V22.B16, V21.B16
-	WORD $0x6e2edeb5 // fmul v21.4s, v21.4s, v14.4s
-	FMOVS 20(R1), F22
-	WORD $0x4f9612a0 // fmla v0.4s, v21.4s, v22.s[0]
-	CMP $6, R0
-	BEQ next0
-	VSHL $16, V12.S4, V21.S4
-	WORD $0x6e2edeb5 // fmul v21.4s, v21.4s, v14.4s
-	FMOVS 24(R1), F22
-	WORD $0x4f9612a0 // fmla v0.4s, v21.4s, v22.s[0]
-	CMP $7, R0
-	BEQ next0
-	VAND V11.B16, V12.B16, V12.B16
-	WORD $0x6e2edd8c // fmul v12.4s, v12.4s, v14.4s
-next0:
-	FMOVQ 16(R3), F12
-	VAND V10.B16, V12.B16, V14.B16
-	VTBL V14.B16, [V8.B16], V21.B16
-	VTBL V14.B16, [V9.B16], V14.B16
-	VZIP1 V14.B16, V21.B16, V22.B16
-	VZIP2 V14.B16, V21.B16, V14.B16
-	VSHL $16, V22.S4, V21.S4
-	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
-	FMOVS 0(R1), F23
-	WORD $0x4f9712a1 // fmla v1.4s, v21.4s, v23.s[0]
-	CMP $1, R0
-	BEQ next1
-	VAND V11.B16, V22.B16, V21.B16
-	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
-	FMOVS 4(R1), F22
-	WORD $0x4f9612a1 // fmla v1.4s, v21.4s, v22.s[0]
-	CMP $2, R0
-	BEQ next1
-	VSHL $16, V14.S4, V21.S4
-	WORD $0x6e2ddeb5 // fmul v21.4s, v21.4s, v13.4s
-	FMOVS 8(R1), F22
-	WORD $0x4f9612a1 // fmla v1.4s, v21.4s, v22.s[0]
-	CMP $3, R0
-	BEQ next1
-	VAND V11.B16, V14.B16, V14.B16
-	WORD $0x6e2dddce // fmul v14.4s, v14.4s, v13.4s
-	FMOVS 12(R1), F21
-	WORD $0x4f9511c1 // fmla v1.4s, v14.4s, v21.s[0]
-	CMP $4, R0
-	BEQ next1
-	VUSHR $4, V12.B16, V12.B16
-	VTBL V12.B16, [V8.B16], V14.B16
-	VTBL V12.B16, [V9.B16], V12.B16
-	VZIP1 V12.B16, V14.B16, V21.B16
-	VZIP2 V12.B16, V14.B16, V12.B16
-	VSHL $16, V21.S4, V14.S4
-	WORD $0x6e2dddce // fmul v14.4s, v14.4s, v13.4s
-	FMOVS 16(R1), F22
-	WORD $0x4f9611c1 // fmla v1.4s, v14.4s, v22.s[0]
-	CMP $5, R0
-	BEQ next1
-	VAND V11.B16, V21.B16, V14.B16
-	WORD $0x6e2dddce // fmul v14.4s, v14.4s, v13.4s
-	FMOVS 20(R1), F21
-	WORD $0x4f9511c1 // fmla v1.4s, v14.4s, v21.s[0]
-	CMP $6, R0
-	BEQ next1
-	VSHL $16, V12.S4, V14.S4
-	WORD $0x6e2dddce // fmul v14.4s, v14.4s, v13.4s
-	FMOVS 24(R1), F21
-	WORD $0x4f9511c1 // fmla v1.4s, v14.4s, v21.s[0]
-	CMP $7, R0
-	BEQ next1
-	VAND V11.B16, V12.B16, V12.B16
-	WORD $0x6e2ddd8c // fmul v12.4s, v12.4s, v13.4s
-next1:
-	FMOVQ 32(R3), F12
-	VAND V10.B16, V12.B16, V13.B16
-	VTBL V13.B16, [V8.B16], V14.B16
-	VTBL V13.B16, [V9.B16], V13.B16
-	VZIP1 V13.B16, V14.B16, V21.B16
-	VZIP2 V13.B16, V14.B16, V13.B16
-	VSHL $16, V21.S4, V14.S4
-	WORD $0x6e30ddce // fmul v14.4s, v14.4s, v16.4s
-	FMOVS 0(R1), F22
-	WORD $0x4f9611c2 // fmla v2.4s, v14.4s, v22.s[0]
-	CMP $1, R0
-	BEQ next2
-	VAND V11.B16, V21.B16, V14.B16
-	WORD $0x6e30ddce // fmul v14.4s, v14.4s, v16.4s
-	FMOVS 4(R1), F21
-	WORD $0x4f9511c2 // fmla v2.4s, v14.4s, v21.s[0]
-	CMP $2, R0
-	BEQ next2
-	VSHL $16, V13.S4, V14.S4
-	WORD $0x6e30ddce // fmul v14.4s, v14.4s, v16.4s
-	FMOVS 8(R1), F21
-	WORD $0x4f9511c2 // fmla v2.4s, v14.4s, v21.s[0]
-	CMP $3, R0
-	BEQ next2
-	VAND V11.B16, V13.B16, V13.B16
-	WORD $0x6e30ddad // fmul v13.4s, v13.4s, v16.4s
-	FMOVS 12(R1), F14
-	WORD $0x4f8e11a2 // fmla v2.4s, v13.4s, v14.s[0]
-	CMP $4, R0
-	BEQ next2
-	VUSHR $4, V12.B16, V12.B16
-	VTBL V12.B16, [V8.B16], V13.B16
-	VTBL V12.B16, [V9.B16], V12.B16
-	VZIP1 V12.B16, V13.B16, V14.B16
-	VZIP2 V12.B16, V13.B16, V12.B16
-	VSHL $16, V14.S4, V13.S4
-	WORD $0x6e30ddad // fmul v13.4s, v13.4s, v16.4s
-	FMOVS 16(R1), F21
-	WORD $0x4f9511a2 // fmla v2.4s, v13.4s, v21.s[0]
-	CMP $5, R0
-	BEQ next2
-	VAND V11.B16, V14.B16, V13.B16
-	WORD $0x6e30ddad // fmul v13.4s, v13.4s, v16.4s
-	FMOVS 20(R1), F14
-	WORD $0x4f8e11a2 // fmla v2.4s, v13.4s, v14.s[0]
-	CMP $6, R0
-	BEQ next2
-	VSHL $16, V12.S4, V13.S4
-	WORD $0x6e30ddad // fmul v13.4s, v13.4s, v16.4s
-	FMOVS 24(R1), F14
-	WORD $0x4f8e11a2 // fmla v2.4s, v13.4s, v14.s[0]
-	CMP $7, R0
-	BEQ next2
-	VAND V11.B16, V12.B16, V12.B16
-	WORD $0x6e30dd8c // fmul v12.4s, v12.4s, v16.4s
-next2:
-	FMOVQ 48(R3), F12
-	VAND V10.B16, V12.B16, V13.B16
-	VTBL V13.B16, [V8.B16], V14.B16
-	VTBL V13.B16, [V9.B16], V13.B16
-	VZIP1 V13.B16, V14.B16, V16.B16
-	VZIP2 V13.B16, V14.B16, V13.B16
-	VSHL $16, V16.S4, V14.S4
-	WORD $0x6e2fddce // fmul v14.4s, v14.4s, v15.4s
-	FMOVS 0(R1), F21
-	WORD $0x4f9511c3 // fmla v3.4s, v14.4s, v21.s[0]
-	CMP $1, R0
-	BEQ next3
-	VAND V11.B16, V16.B16, V14.B16
-	WORD $0x6e2fddce // fmul v14.4s, v14.4s, v15.4s
-	FMOVS 4(R1), F16
-	WORD $0x4f9011c3 // fmla v3.4s, v14.4s, v16.s[0]
-	CMP $2, R0
-	BEQ next3
-	VSHL $16, V13.S4, V14.S4
-	WORD $0x6e2fddce // fmul v14.4s, v14.4s, v15.4s
-	FMOVS 8(R1), F16
-	WORD $0x4f9011c3 // fmla v3.4s, v14.4s, v16.s[0]
-	CMP $3, R0
-	BEQ next3
-	VAND V11.B16, V13.B16, V13.B16
-	WORD $0x6e2fddad // fmul v13.4s, v13.4s, v15.4s
-	FMOVS 12(R1), F14
-	WORD $0x4f8e11a3 // fmla v3.4s, v13.4s, v14.s[0]
-	CMP $4, R0
-	BEQ next3
-	VUSHR $4, V12.B16, V12.B16
-	VTBL V12.B16, [V8.B16], V13.B16
-	VTBL V12.B16, [V9.B16], V12.B16
-	VZIP1 V12.B16, V13.B16, V14.B16
-	VZIP2 V12.B16, V13.B16, V12.B16
-	VSHL $16, V14.S4, V13.S4
-	WORD $0x6e2fddad // fmul v13.4s, v13.4s, v15.4s
-	FMOVS 16(R1), F16
-	WORD $0x4f9011a3 // fmla v3.4s, v13.4s, v16.s[0]
-	CMP $5, R0
-	BEQ next3
-	VAND V11.B16, V14.B16, V13.B16
-	WORD $0x6e2fddad // fmul v13.4s, v13.4s, v15.4s
-	FMOVS 20(R1), F14
-	WORD $0x4f8e11a3 // fmla v3.4s, v13.4s, v14.s[0]
-	CMP $6, R0
-	BEQ next3
-	VSHL $16, V12.S4, V13.S4
-	WORD $0x6e2fddad // fmul v13.4s, v13.4s, v15.4s
-	FMOVS 24(R1), F14
-	WORD $0x4f8e11a3 // fmla v3.4s, v13.4s, v14.s[0]
-	CMP $7, R0
-	BEQ next3
-	VAND V11.B16, V12.B16, V12.B16
-	WORD $0x6e2fdd8c // fmul v12.4s, v12.4s, v15.4s
-next3:
-	FMOVQ 64(R3), F12
-	VAND V10.B16, V12.B16, V13.B16
-	VTBL V13.B16, [V8.B16], V14.B16
-	VTBL V13.B16, [V9.B16], V13.B16
-	VZIP1 V13.B16, V14.B16, V15.B16
-	VZIP2 V13.B16, V14.B16, V13.B16
-	VSHL $16, V15.S4, V14.S4
-	WORD $0x6e32ddce // fmul v14.4s, v14.4s, v18.4s
-	FMOVS 0(R1), F16
-	WORD $0x4f9011c4 // fmla v4.4s, v14.4s, v16.s[0]
-	CMP $1, R0
-	BEQ next4
-	VAND V11.B16, V15.B16, V14.B16
-	WORD $0x6e32ddce // fmul v14.4s, v14.4s, v18.4s
-	FMOVS 4(R1), F15
-	WORD $0x4f8f11c4 // fmla v4.4s, v14.4s, v15.s[0]
-	CMP $2, R0
-	BEQ next4
-	VSHL $16, V13.S4, V14.S4
-	WORD $0x6e32ddce // fmul v14.4s, v14.4s, v18.4s
-	FMOVS 8(R1), F15
-	WORD $0x4f8f11c4 // fmla v4.4s, v14.4s, v15.s[0]
-	CMP $3, R0
-	BEQ next4
-	VAND V11.B16, V13.B16, V13.B16
-	WORD $0x6e32ddad // fmul v13.4s, v13.4s, v18.4s
-	FMOVS 12(R1), F14
-	WORD $0x4f8e11a4 // fmla v4.4s, v13.4s, v14.s[0]
-	CMP $4, R0
-	BEQ next4
-	VUSHR $4, V12.B16, V12.B16
-	VTBL V12.B16, [V8.B16], V13.B16
-	VTBL V12.B16, [V9.B16], V12.B16
-	VZIP1 V12.B16, V13.B16, V14.B16
-	VZIP2 V12.B16, V13.B16, V12.B16
-	VSHL $16, V14.S4, V13.S4
-	WORD $0x6e32ddad // fmul v13.4s, v13.4s, v18.4s
-	FMOVS 16(R1), F15
-	WORD $0x4f8f11a4 // fmla v4.4s, v13.4s, v15.s[0]
-	CMP $5, R0
-	BEQ next4
-	VAND V11.B16, V14.B16, V13.B16
-	WORD $0x6e32ddad // fmul v13.4s, v13.4s, v18.4s
-	FMOVS 20(R1), F14
-	WORD $0x4f8e11a4 // fmla v4.4s, v13.4s, v14.s[0]
-	CMP $6, R0
-	BEQ next4
-	VSHL $16, V12.S4, V13.S4
-	WORD $0x6e32ddad // fmul v13.4s, v13.4s, v18.4s
-	FMOVS 24(R1), F14
-	WORD $0x4f8e11a4 // fmla v4.4s, v13.4s, v14.s[0]
-	CMP $7, R0
-	BEQ next4
-	VAND V11.B16, V12.B16, V12.B16
-	WORD $0x6e32dd8c // fmul v12.4s, v12.4s, v18.4s
-next4:
-	FMOVQ 80(R3), F12
-	VAND V10.B16, V12.B16, V13.B16
-	VTBL V13.B16, [V8.B16], V14.B16
-	VTBL V13.B16, [V9.B16], V13.B16
-	VZIP1 V13.B16, V14.B16, V15.B16
-	VZIP2 V13.B16, V14.B16, V13.B16
-	VSHL $16, V15.S4, V14.S4
-	WORD $0x6e31ddce // fmul v14.4s, v14.4s, v17.4s
-	FMOVS 0(R1), F16
-	WORD $0x4f9011c5 // fmla v5.4s, v14.4s, v16.s[0]
-	CMP $1, R0
-	BEQ next5
-	VAND V11.B16, V15.B16, V14.B16
-	WORD $0x6e31ddce // fmul v14.4s, v14.4s, v17.4s
-	FMOVS 4(R1), F15
-	WORD $0x4f8f11c5 // fmla v5.4s, v14.4s, v15.s[0]
-	CMP $2, R0
-	BEQ next5
-	VSHL $16, V13.S4, V14.S4
-	WORD $0x6e31ddce // fmul v14.4s, v14.4s, v17.4s
-	FMOVS 8(R1), F15
-	WORD $0x4f8f11c5 // fmla v5.4s, v14.4s, v15.s[0]
-	CMP $3, R0
-	BEQ next5
-	VAND V11.B16, V13.B16, V13.B16
-	WORD $0x6e31ddad // fmul v13.4s, v13.4s, v17.4s
-	FMOVS 12(R1), F14
-	WORD $0x4f8e11a5 // fmla v5.4s, v13.4s, v14.s[0]
-	CMP $4, R0
-	BEQ next5
-	VUSHR $4, V12.B16, V12.B16
-	VTBL V12.B16, [V8.B16], V13.B16
-	VTBL V12.B16, [V9.B16], V12.B16
-	VZIP1 V12.B16, V13.B16, V14.B16
-	VZIP2 V12.B16, V13.B16, V12.B16
-	VSHL $16, V14.S4, V13.S4
-	WORD $0x6e31ddad // fmul v13.4s, v13.4s, v17.4s
-	FMOVS 16(R1), F15
-	WORD $0x4f8f11a5 // fmla v5.4s, v13.4s, v15.s[0]
-	CMP $5, R0
-	BEQ next5
-	VAND V11.B16, V14.B16, V13.B16
-	WORD $0x6e31ddad // fmul v13.4s, v13.4s, v17.4s
-	FMOVS 20(R1), F14
-	WORD $0x4f8e11a5 // fmla v5.4s, v13.4s, v14.s[0]
-	CMP $6, R0
-	BEQ next5
-	VSHL $16, V12.S4, V13.S4
-	WORD $0x6e31ddad // fmul v13.4s, v13.4s, v17.4s
-	FMOVS 24(R1), F14
-	WORD $0x4f8e11a5 // fmla v5.4s, v13.4s, v14.s[0]
-	CMP $7, R0
-	BEQ next5
-	VAND V11.B16, V12.B16, V12.B16
-	WORD $0x6e31dd8c // fmul v12.4s, v12.4s, v17.4s
-next5:
-	FMOVQ 96(R3), F12
-	VAND V10.B16, V12.B16, V13.B16
-	VTBL V13.B16, [V8.B16], V14.B16
-	VTBL V13.B16, [V9.B16], V13.B16
-	VZIP1 V13.B16, V14.B16, V15.B16
-	VZIP2 V13.B16, V14.B16, V13.B16
-	VSHL $16, V15.S4, V14.S4
-	WORD $0x6e34ddce // fmul v14.4s, v14.4s, v20.4s
-	FMOVS 0(R1), F16
-	WORD $0x4f9011c6 // fmla v6.4s, v14.4s, v16.s[0]
-	CMP $1, R0
-	BEQ next6
-	VAND V11.B16, V15.B16, V14.B16
-	WORD $0x6e34ddce // fmul v14.4s, v14.4s, v20.4s
-	FMOVS 4(R1), F15
-	WORD $0x4f8f11c6 // fmla v6.4s, v14.4s, v15.s[0]
-	CMP $2, R0
-	BEQ next6
-	VSHL $16, V13.S4, V14.S4
-	WORD $0x6e34ddce // fmul v14.4s, v14.4s, v20.4s
-	FMOVS 8(R1), F15
-	WORD $0x4f8f11c6 // fmla v6.4s, v14.4s, v15.s[0]
-	CMP $3, R0
-	BEQ next6
-	VAND V11.B16, V13.B16, V13.B16
-	WORD $0x6e34ddad // fmul v13.4s, v13.4s, v20.4s
-	FMOVS 12(R1), F14
-	WORD $0x4f8e11a6 // fmla v6.4s, v13.4s, v14.s[0]
-	CMP $4, R0
-	BEQ next6
-	VUSHR $4, V12.B16, V12.B16
-	VTBL V12.B16, [V8.B16], V13.B16
-	VTBL V12.B16, [V9.B16], V12.B16
-	VZIP1 V12.B16, V13.B16, V14.B16
-	VZIP2 V12.B16, V13.B16, V12.B16
-	VSHL $16, V14.S4, V13.S4
-	WORD $0x6e34ddad // fmul v13.4s, v13.4s, v20.4s
-	FMOVS 16(R1), F15
-	WORD $0x4f8f11a6 // fmla v6.4s, v13.4s, v15.s[0]
-	CMP $5, R0
-	BEQ next6
-	VAND V11.B16, V14.B16, V13.B16
-	WORD $0x6e34ddad // fmul v13.4s, v13.4s, v20.4s
-	FMOVS 20(R1), F14
-	WORD $0x4f8e11a6 // fmla v6.4s, v13.4s, v14.s[0]
-	CMP $6, R0
-	BEQ next6
-	VSHL $16, V12.S4, V13.S4
-	WORD $0x6e34ddad // fmul v13.4s, v13.4s, v20.4s
-	FMOVS 24(R1), F14
-	WORD $0x4f8e11a6 // fmla v6.4s, v13.4s, v14.s[0]
-	CMP $7, R0
-	BEQ next6
-	VAND V11.B16, V12.B16, V12.B16
-	WORD $0x6e34dd8c // fmul v12.4s, v12.4s, v20.4s
-next6:
-	FMOVQ 112(R3), F12
-	VAND V10.B16, V12.B16, V10.B16
-	VTBL V10.B16, [V8.B16], V13.B16
-	VTBL V10.B16, [V9.B16], V10.B16
-	VZIP1 V10.B16, V13.B16, V14.B16
-	VZIP2 V10.B16, V13.B16, V10.B16
-	VSHL $16, V14.S4, V13.S4
-	WORD $0x6e33ddad // fmul v13.4s, v13.4s, v19.4s
-	FMOVS 0(R1), F15
-	WORD $0x4f8f11a7 // fmla v7.4s, v13.4s, v15.s[0]
-	CMP $1, R0
-	BEQ next7
-	VAND V11.B16, V14.B16, V13.B16
-	WORD $0x6e33ddad // fmul v13.4s, v13.4s, v19.4s
-	FMOVS 4(R1), F14
-	WORD $0x4f8e11a7 // fmla v7.4s, v13.4s, v14.s[0]
-	CMP $2, R0
-	BEQ next7
-	VSHL $16, V10.S4, V13.S4
-	WORD $0x6e33ddad // fmul v13.4s, v13.4s, v19.4s
-	FMOVS 8(R1), F14
-	WORD $0x4f8e11a7 // fmla v7.4s, v13.4s, v14.s[0]
-	CMP $3, R0
-	BEQ next7
-	VAND V11.B16, V10.B16, V10.B16
-	WORD $0x6e33dd4a // fmul v10.4s, v10.4s, v19.4s
-	FMOVS 12(R1), F13
-	WORD $0x4f8d1147 // fmla v7.4s, v10.4s, v13.s[0]
-	CMP $4, R0
-	BEQ next7
-	VUSHR $4, V12.B16, V10.B16
-	VTBL V10.B16, [V8.B16], V8.B16
-	VTBL V10.B16, [V9.B16], V9.B16
-	VZIP1 V9.B16, V8.B16, V10.B16
-	VZIP2 V9.B16, V8.B16, V8.B16
-	VSHL $16, V10.S4, V9.S4
-	WORD $0x6e33dd29 // fmul v9.4s, v9.4s, v19.4s
-	FMOVS 16(R1), F12
-	WORD $0x4f8c1127 // fmla v7.4s, v9.4s, v12.s[0]
-	CMP $5, R0
-	BEQ next7
-	VAND V11.B16, V10.B16, V9.B16
-	WORD $0x6e33dd29 // fmul v9.4s, v9.4s, v19.4s
-	FMOVS 20(R1), F10
-	WORD $0x4f8a1127 // fmla v7.4s, v9.4s, v10.s[0]
-	CMP $6, R0
-	BEQ next7
-	VSHL $16, V8.S4, V9.S4
-	WORD $0x6e33dd29 // fmul v9.4s, v9.4s, v19.4s
-	FMOVS 24(R1), F10
-	WORD $0x4f8a1127 // fmla v7.4s, v9.4s, v10.s[0]
-	CMP $7, R0
-	BEQ next7
-	VAND V11.B16, V8.B16, V8.B16
-	WORD $0x6e33dd08 // fmul v8.4s, v8.4s, v19.4s
-next7:
-done:
-	MOVBU add+32(FP), R0
-	MOVD c+24(FP), R1
-	CBZ R0, store
-	FLDPQ 0(R1), (F8, F9)
-	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
-	WORD $0x4e29d421 // fadd v1.4s, v1.4s, v9.4s
-	FLDPQ 32(R1), (F8, F9)
-	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
-	WORD $0x4e29d463 // fadd v3.4s, v3.4s, v9.4s
-	FLDPQ 64(R1), (F8, F9)
-	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
-	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
-	FLDPQ 96(R1), (F8, F9)
-	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
-	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
-store:
-	FSTPQ (F0, F1), 0(R1)
-	FSTPQ (F2, F3), 32(R1)
-	FSTPQ (F4, F5), 64(R1)
-	FSTPQ (F6, F7), 96(R1)
-	RET
-
 // func widenBF16NEON(k int, dst *float32, b *uint16)
 TEXT ·widenBF16NEON(SB), NOSPLIT, $0-24
 	MOVD k+0(FP), R0
@@ -1078,786 +185,1916 @@ last:
 done:
 	RET
 
-// func widenQ8NEON(k int, dst *float32, b *byte)
-TEXT ·widenQ8NEON(SB), NOSPLIT, $0-24
-	MOVD k+0(FP), R0
+// func splitNEON(blocks int, dst *byte, a *float32)
+TEXT ·splitNEON(SB), NOSPLIT, $0-24
+	MOVD blocks+0(FP), R0
 	MOVD dst+8(FP), R1
-	MOVD b+16(FP), R2
-	MOVD $32, R3
+	MOVD a+16(FP), R2
+	MOVD $consts<>(SB), R3
+	FMOVQ 16(R3), F0
+	MOVD $65538, R3
+	MOVD $22, R4
+	MOVD $176160768, R5
+	MOVD $2306867200, R6
+	MOVD $2139095039, R7
+	MOVD $2143289344, R8
 block:
-	FLDPQ 1024(R2), (F0, F1)
-	FLDPQ 1056(R2), (F2, F3)
-	FLDPQ 1088(R2), (F4, F5)
-	FLDPQ 1120(R2), (F6, F7)
-	CMP R3, R0
-	CSEL LT, R0, R3, R4
-	SUB R4, R0
-	MOVD R2, R5
-row:
-	PRFM 8192(R5), PLDL1KEEP
-	FLDPQ 0(R5), (F8, F9)
-	WORD $0x0f08a50a // sxtl v10.8h, v8.8b
-	WORD $0x4f08a508 // sxtl2 v8.8h, v8.16b
-	WORD $0x0f10a54b // sxtl v11.4s, v10.4h
-	WORD $0x4f10a54a // sxtl2 v10.4s, v10.8h
-	WORD $0x0f10a50c // sxtl v12.4s, v8.4h
-	WORD $0x4f10a508 // sxtl2 v8.4s, v8.8h
-	WORD $0x0f08a52d // sxtl v13.8h, v9.8b
-	WORD $0x4f08a529 // sxtl2 v9.8h, v9.16b
-	WORD $0x0f10a5ae // sxtl v14.4s, v13.4h
-	WORD $0x4f10a5ad // sxtl2 v13.4s, v13.8h
-	WORD $0x0f10a52f // sxtl v15.4s, v9.4h
-	WORD $0x4f10a529 // sxtl2 v9.4s, v9.8h
-	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
-	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
-	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
-	FSTPQ (F11, F10), 0(R1)
-	WORD $0x4e21d98a // scvtf v10.4s, v12.4s
-	WORD $0x6e22dd4a // fmul v10.4s, v10.4s, v2.4s
-	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
-	WORD $0x6e23dd08 // fmul v8.4s, v8.4s, v3.4s
-	FSTPQ (F10, F8), 32(R1)
-	WORD $0x4e21d9c8 // scvtf v8.4s, v14.4s
-	WORD $0x6e24dd08 // fmul v8.4s, v8.4s, v4.4s
-	WORD $0x4e21d9aa // scvtf v10.4s, v13.4s
-	WORD $0x6e25dd4a // fmul v10.4s, v10.4s, v5.4s
-	FSTPQ (F8, F10), 64(R1)
-	WORD $0x4e21d9e8 // scvtf v8.4s, v15.4s
-	WORD $0x6e26dd08 // fmul v8.4s, v8.4s, v6.4s
-	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
-	WORD $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
-	FSTPQ (F8, F9), 96(R1)
-	ADD $128, R1
-	ADD $32, R5
-	SUBS $1, R4
-	BNE row
-	ADD $1152, R2
-	CBNZ R0, block
+	FLDPQ 0(R2), (F1, F2)
+	WORD $0x4ea0f823 // fabs v3.4s, v1.4s
+	WORD $0x4ea0f844 // fabs v4.4s, v2.4s
+	FLDPQ 32(R2), (F5, F6)
+	WORD $0x4ea0f8a7 // fabs v7.4s, v5.4s
+	WORD $0x4ea0f8c8 // fabs v8.4s, v6.4s
+	FLDPQ 64(R2), (F9, F10)
+	WORD $0x4ea0f92b // fabs v11.4s, v9.4s
+	WORD $0x4ea0f94c // fabs v12.4s, v10.4s
+	FLDPQ 96(R2), (F13, F14)
+	WORD $0x4ea0f9af // fabs v15.4s, v13.4s
+	WORD $0x4ea0f9d0 // fabs v16.4s, v14.4s
+	WORD $0x4e2bf463 // fmax v3.4s, v3.4s, v11.4s
+	WORD $0x4e2cf484 // fmax v4.4s, v4.4s, v12.4s
+	WORD $0x4e2ff4e7 // fmax v7.4s, v7.4s, v15.4s
+	WORD $0x4e30f508 // fmax v8.4s, v8.4s, v16.4s
+	WORD $0x4e27f463 // fmax v3.4s, v3.4s, v7.4s
+	WORD $0x4e28f484 // fmax v4.4s, v4.4s, v8.4s
+	WORD $0x4e24f463 // fmax v3.4s, v3.4s, v4.4s
+	WORD $0x6e30f863 // fmaxv s3, v3.4s
+	FMOVS F3, R9
+	ADD R9, R3, R10
+	LSR $23, R10
+	CMP R4, R10
+	CSEL GT, R10, R4, R10
+	LSL $23, R10
+	SUB R5, R10, R11
+	SUB R10, R6, R10
+	CMP R7, R9
+	CSEL LE, R11, R8, R9
+	MOVW R9, 128(R1)
+	VDUP R10, V3.S4
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4e21a821 // fcvtns v1.4s, v1.4s
+	VADD V0.S4, V1.S4, V4.S4
+	WORD $0x4f310484 // sshr v4.4s, v4.4s, #15
+	VSHL $15, V4.S4, V7.S4
+	VSUB V7.S4, V1.S4, V1.S4
+	WORD $0x0e612821 // xtn v1.4h, v1.4s
+	WORD $0x4e612881 // xtn2 v1.8h, v4.4s
+	FMOVQ F1, 0(R1)
+	WORD $0x6e23dc41 // fmul v1.4s, v2.4s, v3.4s
+	WORD $0x4e21a821 // fcvtns v1.4s, v1.4s
+	VADD V0.S4, V1.S4, V2.S4
+	WORD $0x4f310442 // sshr v2.4s, v2.4s, #15
+	VSHL $15, V2.S4, V4.S4
+	VSUB V4.S4, V1.S4, V1.S4
+	WORD $0x0e612821 // xtn v1.4h, v1.4s
+	WORD $0x4e612841 // xtn2 v1.8h, v2.4s
+	FMOVQ F1, 16(R1)
+	WORD $0x6e23dca1 // fmul v1.4s, v5.4s, v3.4s
+	WORD $0x4e21a821 // fcvtns v1.4s, v1.4s
+	VADD V0.S4, V1.S4, V2.S4
+	WORD $0x4f310442 // sshr v2.4s, v2.4s, #15
+	VSHL $15, V2.S4, V4.S4
+	VSUB V4.S4, V1.S4, V1.S4
+	WORD $0x0e612821 // xtn v1.4h, v1.4s
+	WORD $0x4e612841 // xtn2 v1.8h, v2.4s
+	FMOVQ F1, 32(R1)
+	WORD $0x6e23dcc1 // fmul v1.4s, v6.4s, v3.4s
+	WORD $0x4e21a821 // fcvtns v1.4s, v1.4s
+	VADD V0.S4, V1.S4, V2.S4
+	WORD $0x4f310442 // sshr v2.4s, v2.4s, #15
+	VSHL $15, V2.S4, V4.S4
+	VSUB V4.S4, V1.S4, V1.S4
+	WORD $0x0e612821 // xtn v1.4h, v1.4s
+	WORD $0x4e612841 // xtn2 v1.8h, v2.4s
+	FMOVQ F1, 48(R1)
+	WORD $0x6e23dd21 // fmul v1.4s, v9.4s, v3.4s
+	WORD $0x4e21a821 // fcvtns v1.4s, v1.4s
+	VADD V0.S4, V1.S4, V2.S4
+	WORD $0x4f310442 // sshr v2.4s, v2.4s, #15
+	VSHL $15, V2.S4, V4.S4
+	VSUB V4.S4, V1.S4, V1.S4
+	WORD $0x0e612821 // xtn v1.4h, v1.4s
+	WORD $0x4e612841 // xtn2 v1.8h, v2.4s
+	FMOVQ F1, 64(R1)
+	WORD $0x6e23dd41 // fmul v1.4s, v10.4s, v3.4s
+	WORD $0x4e21a821 // fcvtns v1.4s, v1.4s
+	VADD V0.S4, V1.S4, V2.S4
+	WORD $0x4f310442 // sshr v2.4s, v2.4s, #15
+	VSHL $15, V2.S4, V4.S4
+	VSUB V4.S4, V1.S4, V1.S4
+	WORD $0x0e612821 // xtn v1.4h, v1.4s
+	WORD $0x4e612841 // xtn2 v1.8h, v2.4s
+	FMOVQ F1, 80(R1)
+	WORD $0x6e23dda1 // fmul v1.4s, v13.4s, v3.4s
+	WORD $0x4e21a821 // fcvtns v1.4s, v1.4s
+	VADD V0.S4, V1.S4, V2.S4
+	WORD $0x4f310442 // sshr v2.4s, v2.4s, #15
+	VSHL $15, V2.S4, V4.S4
+	VSUB V4.S4, V1.S4, V1.S4
+	WORD $0x0e612821 // xtn v1.4h, v1.4s
+	WORD $0x4e612841 // xtn2 v1.8h, v2.4s
+	FMOVQ F1, 96(R1)
+	WORD $0x6e23ddc1 // fmul v1.4s, v14.4s, v3.4s
+	WORD $0x4e21a821 // fcvtns v1.4s, v1.4s
+	VADD V0.S4, V1.S4, V2.S4
+	WORD $0x4f310442 // sshr v2.4s, v2.4s, #15
+	VSHL $15, V2.S4, V3.S4
+	VSUB V3.S4, V1.S4, V1.S4
+	WORD $0x0e612821 // xtn v1.4h, v1.4s
+	WORD $0x4e612841 // xtn2 v1.8h, v2.4s
+	FMOVQ F1, 112(R1)
+	ADD $128, R2
+	ADD $144, R1
+	SUBS $1, R0
+	BNE block
 	RET
 
-// func widenQ4NEON(k int, dst *float32, b *byte)
-TEXT ·widenQ4NEON(SB), NOSPLIT, $0-24
-	MOVD k+0(FP), R0
+// func tileQ8x1NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+TEXT ·tileQ8x1NEON(SB), NOSPLIT, $128-49
+	MOVD $consts<>(SB), R0
+	MOVD blocks+0(FP), R1
+	MOVD x+8(FP), R2
+	MOVD b+24(FP), R3
+	MOVD $local4-128(SP), R4
+	VMOVI $0, V0.B16
+	FMOVQ F0, 0(R4)
+	FMOVQ F0, 16(R4)
+	FMOVQ F0, 32(R4)
+	FMOVQ F0, 48(R4)
+	FMOVQ F0, 64(R4)
+	FMOVQ F0, 80(R4)
+	FMOVQ F0, 96(R4)
+	FMOVQ F0, 112(R4)
+	FMOVQ 32(R0), F0
+block:
+	MOVD R3, R0
+	MOVD R3, R5
+	MOVD R4, R6
+	ADD $1024, R5
+	PRFM 8192(R3), PLDL1KEEP
+	PRFM 8256(R3), PLDL1KEEP
+	PRFM 8320(R3), PLDL1KEEP
+	PRFM 8384(R3), PLDL1KEEP
+	PRFM 8448(R3), PLDL1KEEP
+	PRFM 8512(R3), PLDL1KEEP
+	PRFM 8576(R3), PLDL1KEEP
+	PRFM 8640(R3), PLDL1KEEP
+	PRFM 8704(R3), PLDL1KEEP
+	PRFM 8768(R3), PLDL1KEEP
+	PRFM 8832(R3), PLDL1KEEP
+	PRFM 8896(R3), PLDL1KEEP
+	PRFM 8960(R3), PLDL1KEEP
+	PRFM 9024(R3), PLDL1KEEP
+	PRFM 9088(R3), PLDL1KEEP
+	PRFM 9152(R3), PLDL1KEEP
+	PRFM 9216(R3), PLDL1KEEP
+	PRFM 9280(R3), PLDL1KEEP
+	MOVD $4, R7
+group:
+	FMOVQ 0(R0), F1
+	WORD $0x0f08a422 // sxtl v2.8h, v1.8b
+	WORD $0x4f08a421 // sxtl2 v1.8h, v1.16b
+	FMOVQ 0(R2), F3
+	VEXT $8, V3.B16, V3.B16, V4.B16
+	WORD $0x0e63c045 // smull v5.4s, v2.4h, v3.4h
+	WORD $0x0e64c046 // smull v6.4s, v2.4h, v4.4h
+	WORD $0x4e63c047 // smull2 v7.4s, v2.8h, v3.8h
+	WORD $0x4e64c042 // smull2 v2.4s, v2.8h, v4.8h
+	WORD $0x0e63c028 // smull v8.4s, v1.4h, v3.4h
+	WORD $0x0e64c029 // smull v9.4s, v1.4h, v4.4h
+	WORD $0x4e63c023 // smull2 v3.4s, v1.8h, v3.8h
+	WORD $0x4e64c021 // smull2 v1.4s, v1.8h, v4.8h
+	FMOVQ 16(R0), F4
+	WORD $0x0f08a48a // sxtl v10.8h, v4.8b
+	WORD $0x4f08a484 // sxtl2 v4.8h, v4.16b
+	FMOVQ 0(R2), F11
+	VEXT $8, V11.B16, V11.B16, V12.B16
+	WORD $0x0e6bc14d // smull v13.4s, v10.4h, v11.4h
+	WORD $0x0e6cc14e // smull v14.4s, v10.4h, v12.4h
+	WORD $0x4e6bc14f // smull2 v15.4s, v10.8h, v11.8h
+	WORD $0x4e6cc14a // smull2 v10.4s, v10.8h, v12.8h
+	WORD $0x0e6bc090 // smull v16.4s, v4.4h, v11.4h
+	WORD $0x0e6cc091 // smull v17.4s, v4.4h, v12.4h
+	WORD $0x4e6bc08b // smull2 v11.4s, v4.8h, v11.8h
+	WORD $0x4e6cc084 // smull2 v4.4s, v4.8h, v12.8h
+	FMOVQ 128(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 16(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738188 // smlal v8.4s, v12.4h, v19.4h
+	WORD $0x0e748189 // smlal v9.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 144(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 16(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e74824a // smlal2 v10.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 256(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 32(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738188 // smlal v8.4s, v12.4h, v19.4h
+	WORD $0x0e748189 // smlal v9.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 272(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 32(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e74824a // smlal2 v10.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 384(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 48(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738188 // smlal v8.4s, v12.4h, v19.4h
+	WORD $0x0e748189 // smlal v9.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 400(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 48(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e74824a // smlal2 v10.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 512(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 64(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738188 // smlal v8.4s, v12.4h, v19.4h
+	WORD $0x0e748189 // smlal v9.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 528(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 64(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e74824a // smlal2 v10.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 640(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 80(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738188 // smlal v8.4s, v12.4h, v19.4h
+	WORD $0x0e748189 // smlal v9.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 656(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 80(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e74824a // smlal2 v10.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 768(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 96(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738188 // smlal v8.4s, v12.4h, v19.4h
+	WORD $0x0e748189 // smlal v9.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 784(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 96(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e74824a // smlal2 v10.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 896(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 112(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738188 // smlal v8.4s, v12.4h, v19.4h
+	WORD $0x0e748189 // smlal v9.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 912(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 112(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e74824a // smlal2 v10.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 0(R5), F12
+	FMOVQ 16(R5), F18
+	FMOVS 128(R2), F19
+	WORD $0x4ea2bca2 // addp v2.4s, v5.4s, v2.4s
+	WORD $0x4ea1bd01 // addp v1.4s, v8.4s, v1.4s
+	WORD $0x4ea1bc41 // addp v1.4s, v2.4s, v1.4s
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x4ea7bcc2 // addp v2.4s, v6.4s, v7.4s
+	WORD $0x4ea3bd23 // addp v3.4s, v9.4s, v3.4s
+	WORD $0x4ea3bc42 // addp v2.4s, v2.4s, v3.4s
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	VFMLA V0.S4, V2.S4, V1.S4
+	FMOVQ 0(R6), F2
+	WORD $0x4f939021 // fmul v1.4s, v1.4s, v19.s[0]
+	VFMLA V12.S4, V1.S4, V2.S4
+	FMOVQ F2, 0(R6)
+	WORD $0x4eaabda1 // addp v1.4s, v13.4s, v10.4s
+	WORD $0x4ea4be02 // addp v2.4s, v16.4s, v4.4s
+	WORD $0x4ea2bc21 // addp v1.4s, v1.4s, v2.4s
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x4eafbdc2 // addp v2.4s, v14.4s, v15.4s
+	WORD $0x4eabbe23 // addp v3.4s, v17.4s, v11.4s
+	WORD $0x4ea3bc42 // addp v2.4s, v2.4s, v3.4s
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	VFMLA V0.S4, V2.S4, V1.S4
+	FMOVQ 16(R6), F2
+	WORD $0x4f939021 // fmul v1.4s, v1.4s, v19.s[0]
+	VFMLA V18.S4, V1.S4, V2.S4
+	FMOVQ F2, 16(R6)
+	ADD $32, R0
+	ADD $32, R5
+	ADD $32, R6
+	SUBS $1, R7
+	BNE group
+	ADD $144, R2
+	ADD $1152, R3
+	SUBS $1, R1
+	BNE block
+	MOVD c+32(FP), R0
+	MOVD ldc+40(FP), R1
+	LSL $2, R1
+	MOVBU add+48(FP), R2
+	FMOVQ 0(R4), F0
+	FMOVQ 16(R4), F1
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	FMOVQ 64(R4), F4
+	FMOVQ 80(R4), F5
+	FMOVQ 96(R4), F6
+	FMOVQ 112(R4), F7
+	CBZ R2, store0
+	FMOVQ 0(R0), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ 16(R0), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ 32(R0), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ 48(R0), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	FMOVQ 64(R0), F8
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	FMOVQ 80(R0), F8
+	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
+	FMOVQ 96(R0), F8
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FMOVQ 112(R0), F8
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
+store0:
+	FMOVQ F0, 0(R0)
+	FMOVQ F1, 16(R0)
+	FMOVQ F2, 32(R0)
+	FMOVQ F3, 48(R0)
+	FMOVQ F4, 64(R0)
+	FMOVQ F5, 80(R0)
+	FMOVQ F6, 96(R0)
+	FMOVQ F7, 112(R0)
+	ADD R1, R0
+	RET
+
+// func tileQ8x2NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+TEXT ·tileQ8x2NEON(SB), NOSPLIT, $256-49
+	MOVD $consts<>(SB), R0
+	MOVD blocks+0(FP), R1
+	MOVD x+8(FP), R2
+	MOVD b+24(FP), R3
+	MOVD ldx+16(FP), R4
+	ADD R2, R4, R4
+	MOVD $local6-256(SP), R5
+	VMOVI $0, V0.B16
+	FMOVQ F0, 0(R5)
+	FMOVQ F0, 16(R5)
+	FMOVQ F0, 32(R5)
+	FMOVQ F0, 48(R5)
+	FMOVQ F0, 64(R5)
+	FMOVQ F0, 80(R5)
+	FMOVQ F0, 96(R5)
+	FMOVQ F0, 112(R5)
+	FMOVQ F0, 128(R5)
+	FMOVQ F0, 144(R5)
+	FMOVQ F0, 160(R5)
+	FMOVQ F0, 176(R5)
+	FMOVQ F0, 192(R5)
+	FMOVQ F0, 208(R5)
+	FMOVQ F0, 224(R5)
+	FMOVQ F0, 240(R5)
+	FMOVQ 32(R0), F0
+block:
+	MOVD R3, R0
+	MOVD R3, R6
+	MOVD R5, R7
+	ADD $1024, R6
+	PRFM 8192(R3), PLDL1KEEP
+	PRFM 8256(R3), PLDL1KEEP
+	PRFM 8320(R3), PLDL1KEEP
+	PRFM 8384(R3), PLDL1KEEP
+	PRFM 8448(R3), PLDL1KEEP
+	PRFM 8512(R3), PLDL1KEEP
+	PRFM 8576(R3), PLDL1KEEP
+	PRFM 8640(R3), PLDL1KEEP
+	PRFM 8704(R3), PLDL1KEEP
+	PRFM 8768(R3), PLDL1KEEP
+	PRFM 8832(R3), PLDL1KEEP
+	PRFM 8896(R3), PLDL1KEEP
+	PRFM 8960(R3), PLDL1KEEP
+	PRFM 9024(R3), PLDL1KEEP
+	PRFM 9088(R3), PLDL1KEEP
+	PRFM 9152(R3), PLDL1KEEP
+	PRFM 9216(R3), PLDL1KEEP
+	PRFM 9280(R3), PLDL1KEEP
+	MOVD $8, R8
+group:
+	FMOVQ 0(R0), F1
+	WORD $0x0f08a422 // sxtl v2.8h, v1.8b
+	WORD $0x4f08a421 // sxtl2 v1.8h, v1.16b
+	FMOVQ 0(R2), F3
+	VEXT $8, V3.B16, V3.B16, V4.B16
+	WORD $0x0e63c045 // smull v5.4s, v2.4h, v3.4h
+	WORD $0x0e64c046 // smull v6.4s, v2.4h, v4.4h
+	WORD $0x4e63c047 // smull2 v7.4s, v2.8h, v3.8h
+	WORD $0x4e64c048 // smull2 v8.4s, v2.8h, v4.8h
+	WORD $0x0e63c029 // smull v9.4s, v1.4h, v3.4h
+	WORD $0x0e64c02a // smull v10.4s, v1.4h, v4.4h
+	WORD $0x4e63c023 // smull2 v3.4s, v1.8h, v3.8h
+	WORD $0x4e64c024 // smull2 v4.4s, v1.8h, v4.8h
+	FMOVQ 0(R4), F11
+	VEXT $8, V11.B16, V11.B16, V12.B16
+	WORD $0x0e6bc04d // smull v13.4s, v2.4h, v11.4h
+	WORD $0x0e6cc04e // smull v14.4s, v2.4h, v12.4h
+	WORD $0x4e6bc04f // smull2 v15.4s, v2.8h, v11.8h
+	WORD $0x4e6cc042 // smull2 v2.4s, v2.8h, v12.8h
+	WORD $0x0e6bc030 // smull v16.4s, v1.4h, v11.4h
+	WORD $0x0e6cc031 // smull v17.4s, v1.4h, v12.4h
+	WORD $0x4e6bc02b // smull2 v11.4s, v1.8h, v11.8h
+	WORD $0x4e6cc021 // smull2 v1.4s, v1.8h, v12.8h
+	FMOVQ 128(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 16(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
+	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
+	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 16(R4), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 256(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 32(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
+	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
+	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 32(R4), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 384(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 48(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
+	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
+	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 48(R4), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 512(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 64(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
+	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
+	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 64(R4), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 640(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 80(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
+	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
+	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 80(R4), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 768(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 96(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
+	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
+	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 96(R4), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 896(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 112(R2), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
+	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
+	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 112(R4), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 0(R6), F12
+	FMOVS 128(R2), F18
+	WORD $0x4ea8bca5 // addp v5.4s, v5.4s, v8.4s
+	WORD $0x4ea4bd24 // addp v4.4s, v9.4s, v4.4s
+	WORD $0x4ea4bca4 // addp v4.4s, v5.4s, v4.4s
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	WORD $0x4ea7bcc5 // addp v5.4s, v6.4s, v7.4s
+	WORD $0x4ea3bd43 // addp v3.4s, v10.4s, v3.4s
+	WORD $0x4ea3bca3 // addp v3.4s, v5.4s, v3.4s
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	VFMLA V0.S4, V3.S4, V4.S4
+	FMOVQ 0(R7), F3
+	WORD $0x4f929084 // fmul v4.4s, v4.4s, v18.s[0]
+	VFMLA V12.S4, V4.S4, V3.S4
+	FMOVQ F3, 0(R7)
+	FMOVS 128(R4), F3
+	WORD $0x4ea2bda2 // addp v2.4s, v13.4s, v2.4s
+	WORD $0x4ea1be01 // addp v1.4s, v16.4s, v1.4s
+	WORD $0x4ea1bc41 // addp v1.4s, v2.4s, v1.4s
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x4eafbdc2 // addp v2.4s, v14.4s, v15.4s
+	WORD $0x4eabbe24 // addp v4.4s, v17.4s, v11.4s
+	WORD $0x4ea4bc42 // addp v2.4s, v2.4s, v4.4s
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	VFMLA V0.S4, V2.S4, V1.S4
+	FMOVQ 128(R7), F2
+	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
+	VFMLA V12.S4, V1.S4, V2.S4
+	FMOVQ F2, 128(R7)
+	ADD $16, R0
+	ADD $16, R6
+	ADD $16, R7
+	SUBS $1, R8
+	BNE group
+	ADD $144, R2
+	ADD $144, R4
+	ADD $1152, R3
+	SUBS $1, R1
+	BNE block
+	MOVD c+32(FP), R0
+	MOVD ldc+40(FP), R1
+	LSL $2, R1
+	MOVBU add+48(FP), R2
+	FMOVQ 0(R5), F0
+	FMOVQ 16(R5), F1
+	FMOVQ 32(R5), F2
+	FMOVQ 48(R5), F3
+	FMOVQ 64(R5), F4
+	FMOVQ 80(R5), F5
+	FMOVQ 96(R5), F6
+	FMOVQ 112(R5), F7
+	CBZ R2, store0
+	FMOVQ 0(R0), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ 16(R0), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ 32(R0), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ 48(R0), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	FMOVQ 64(R0), F8
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	FMOVQ 80(R0), F8
+	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
+	FMOVQ 96(R0), F8
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FMOVQ 112(R0), F8
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
+store0:
+	FMOVQ F0, 0(R0)
+	FMOVQ F1, 16(R0)
+	FMOVQ F2, 32(R0)
+	FMOVQ F3, 48(R0)
+	FMOVQ F4, 64(R0)
+	FMOVQ F5, 80(R0)
+	FMOVQ F6, 96(R0)
+	FMOVQ F7, 112(R0)
+	ADD R1, R0
+	FMOVQ 128(R5), F0
+	FMOVQ 144(R5), F1
+	FMOVQ 160(R5), F2
+	FMOVQ 176(R5), F3
+	FMOVQ 192(R5), F4
+	FMOVQ 208(R5), F5
+	FMOVQ 224(R5), F6
+	FMOVQ 240(R5), F7
+	CBZ R2, store1
+	FMOVQ 0(R0), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ 16(R0), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ 32(R0), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ 48(R0), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	FMOVQ 64(R0), F8
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	FMOVQ 80(R0), F8
+	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
+	FMOVQ 96(R0), F8
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FMOVQ 112(R0), F8
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
+store1:
+	FMOVQ F0, 0(R0)
+	FMOVQ F1, 16(R0)
+	FMOVQ F2, 32(R0)
+	FMOVQ F3, 48(R0)
+	FMOVQ F4, 64(R0)
+	FMOVQ F5, 80(R0)
+	FMOVQ F6, 96(R0)
+	FMOVQ F7, 112(R0)
+	ADD R1, R0
+	RET
+
+// func tileQ8x3NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+TEXT ·tileQ8x3NEON(SB), NOSPLIT, $384-49
+	MOVD $consts<>(SB), R0
+	MOVD blocks+0(FP), R1
+	MOVD x+8(FP), R2
+	MOVD b+24(FP), R3
+	MOVD ldx+16(FP), R4
+	ADD R2, R4, R5
+	ADD R5, R4, R4
+	MOVD $local7-384(SP), R6
+	VMOVI $0, V0.B16
+	FMOVQ F0, 0(R6)
+	FMOVQ F0, 16(R6)
+	FMOVQ F0, 32(R6)
+	FMOVQ F0, 48(R6)
+	FMOVQ F0, 64(R6)
+	FMOVQ F0, 80(R6)
+	FMOVQ F0, 96(R6)
+	FMOVQ F0, 112(R6)
+	FMOVQ F0, 128(R6)
+	FMOVQ F0, 144(R6)
+	FMOVQ F0, 160(R6)
+	FMOVQ F0, 176(R6)
+	FMOVQ F0, 192(R6)
+	FMOVQ F0, 208(R6)
+	FMOVQ F0, 224(R6)
+	FMOVQ F0, 240(R6)
+	FMOVQ F0, 256(R6)
+	FMOVQ F0, 272(R6)
+	FMOVQ F0, 288(R6)
+	FMOVQ F0, 304(R6)
+	FMOVQ F0, 320(R6)
+	FMOVQ F0, 336(R6)
+	FMOVQ F0, 352(R6)
+	FMOVQ F0, 368(R6)
+	FMOVQ 32(R0), F0
+block:
+	MOVD R3, R0
+	MOVD R3, R7
+	MOVD R6, R8
+	ADD $1024, R7
+	PRFM 8192(R3), PLDL1KEEP
+	PRFM 8256(R3), PLDL1KEEP
+	PRFM 8320(R3), PLDL1KEEP
+	PRFM 8384(R3), PLDL1KEEP
+	PRFM 8448(R3), PLDL1KEEP
+	PRFM 8512(R3), PLDL1KEEP
+	PRFM 8576(R3), PLDL1KEEP
+	PRFM 8640(R3), PLDL1KEEP
+	PRFM 8704(R3), PLDL1KEEP
+	PRFM 8768(R3), PLDL1KEEP
+	PRFM 8832(R3), PLDL1KEEP
+	PRFM 8896(R3), PLDL1KEEP
+	PRFM 8960(R3), PLDL1KEEP
+	PRFM 9024(R3), PLDL1KEEP
+	PRFM 9088(R3), PLDL1KEEP
+	PRFM 9152(R3), PLDL1KEEP
+	PRFM 9216(R3), PLDL1KEEP
+	PRFM 9280(R3), PLDL1KEEP
+	MOVD $8, R9
+group:
+	FMOVQ 0(R0), F1
+	WORD $0x0f08a422 // sxtl v2.8h, v1.8b
+	WORD $0x4f08a421 // sxtl2 v1.8h, v1.16b
+	FMOVQ 0(R2), F3
+	VEXT $8, V3.B16, V3.B16, V4.B16
+	WORD $0x0e63c045 // smull v5.4s, v2.4h, v3.4h
+	WORD $0x0e64c046 // smull v6.4s, v2.4h, v4.4h
+	WORD $0x4e63c047 // smull2 v7.4s, v2.8h, v3.8h
+	WORD $0x4e64c048 // smull2 v8.4s, v2.8h, v4.8h
+	WORD $0x0e63c029 // smull v9.4s, v1.4h, v3.4h
+	WORD $0x0e64c02a // smull v10.4s, v1.4h, v4.4h
+	WORD $0x4e63c023 // smull2 v3.4s, v1.8h, v3.8h
+	WORD $0x4e64c024 // smull2 v4.4s, v1.8h, v4.8h
+	FMOVQ 0(R5), F11
+	VEXT $8, V11.B16, V11.B16, V12.B16
+	WORD $0x0e6bc04d // smull v13.4s, v2.4h, v11.4h
+	WORD $0x0e6cc04e // smull v14.4s, v2.4h, v12.4h
+	WORD $0x4e6bc04f // smull2 v15.4s, v2.8h, v11.8h
+	WORD $0x4e6cc050 // smull2 v16.4s, v2.8h, v12.8h
+	WORD $0x0e6bc031 // smull v17.4s, v1.4h, v11.4h
+	WORD $0x0e6cc032 // smull v18.4s, v1.4h, v12.4h
+	WORD $0x4e6bc02b // smull2 v11.4s, v1.8h, v11.8h
+	WORD $0x4e6cc02c // smull2 v12.4s, v1.8h, v12.8h
+	FMOVQ 0(R4), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73c055 // smull v21.4s, v2.4h, v19.4h
+	WORD $0x0e74c056 // smull v22.4s, v2.4h, v20.4h
+	WORD $0x4e73c057 // smull2 v23.4s, v2.8h, v19.8h
+	WORD $0x4e74c042 // smull2 v2.4s, v2.8h, v20.8h
+	WORD $0x0e73c038 // smull v24.4s, v1.4h, v19.4h
+	WORD $0x0e74c039 // smull v25.4s, v1.4h, v20.4h
+	WORD $0x4e73c033 // smull2 v19.4s, v1.8h, v19.8h
+	WORD $0x4e74c021 // smull2 v1.4s, v1.8h, v20.8h
+	FMOVQ 128(R0), F20
+	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
+	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
+	FMOVQ 16(R2), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
+	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
+	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
+	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
+	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
+	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
+	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
+	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
+	FMOVQ 16(R5), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
+	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
+	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
+	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
+	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
+	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
+	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
+	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
+	FMOVQ 16(R4), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
+	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
+	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
+	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
+	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
+	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
+	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
+	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
+	FMOVQ 256(R0), F20
+	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
+	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
+	FMOVQ 32(R2), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
+	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
+	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
+	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
+	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
+	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
+	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
+	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
+	FMOVQ 32(R5), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
+	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
+	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
+	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
+	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
+	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
+	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
+	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
+	FMOVQ 32(R4), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
+	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
+	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
+	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
+	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
+	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
+	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
+	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
+	FMOVQ 384(R0), F20
+	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
+	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
+	FMOVQ 48(R2), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
+	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
+	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
+	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
+	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
+	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
+	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
+	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
+	FMOVQ 48(R5), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
+	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
+	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
+	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
+	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
+	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
+	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
+	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
+	FMOVQ 48(R4), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
+	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
+	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
+	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
+	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
+	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
+	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
+	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
+	FMOVQ 512(R0), F20
+	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
+	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
+	FMOVQ 64(R2), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
+	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
+	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
+	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
+	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
+	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
+	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
+	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
+	FMOVQ 64(R5), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
+	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
+	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
+	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
+	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
+	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
+	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
+	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
+	FMOVQ 64(R4), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
+	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
+	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
+	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
+	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
+	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
+	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
+	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
+	FMOVQ 640(R0), F20
+	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
+	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
+	FMOVQ 80(R2), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
+	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
+	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
+	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
+	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
+	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
+	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
+	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
+	FMOVQ 80(R5), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
+	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
+	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
+	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
+	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
+	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
+	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
+	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
+	FMOVQ 80(R4), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
+	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
+	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
+	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
+	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
+	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
+	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
+	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
+	FMOVQ 768(R0), F20
+	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
+	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
+	FMOVQ 96(R2), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
+	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
+	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
+	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
+	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
+	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
+	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
+	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
+	FMOVQ 96(R5), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
+	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
+	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
+	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
+	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
+	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
+	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
+	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
+	FMOVQ 96(R4), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
+	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
+	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
+	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
+	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
+	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
+	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
+	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
+	FMOVQ 896(R0), F20
+	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
+	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
+	FMOVQ 112(R2), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
+	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
+	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
+	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
+	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
+	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
+	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
+	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
+	FMOVQ 112(R5), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
+	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
+	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
+	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
+	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
+	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
+	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
+	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
+	FMOVQ 112(R4), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
+	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
+	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
+	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
+	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
+	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
+	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
+	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
+	FMOVQ 0(R7), F20
+	FMOVS 128(R2), F26
+	WORD $0x4ea8bca5 // addp v5.4s, v5.4s, v8.4s
+	WORD $0x4ea4bd24 // addp v4.4s, v9.4s, v4.4s
+	WORD $0x4ea4bca4 // addp v4.4s, v5.4s, v4.4s
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	WORD $0x4ea7bcc5 // addp v5.4s, v6.4s, v7.4s
+	WORD $0x4ea3bd43 // addp v3.4s, v10.4s, v3.4s
+	WORD $0x4ea3bca3 // addp v3.4s, v5.4s, v3.4s
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	VFMLA V0.S4, V3.S4, V4.S4
+	FMOVQ 0(R8), F3
+	WORD $0x4f9a9084 // fmul v4.4s, v4.4s, v26.s[0]
+	VFMLA V20.S4, V4.S4, V3.S4
+	FMOVQ F3, 0(R8)
+	FMOVS 128(R5), F3
+	WORD $0x4eb0bda4 // addp v4.4s, v13.4s, v16.4s
+	WORD $0x4eacbe25 // addp v5.4s, v17.4s, v12.4s
+	WORD $0x4ea5bc84 // addp v4.4s, v4.4s, v5.4s
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	WORD $0x4eafbdc5 // addp v5.4s, v14.4s, v15.4s
+	WORD $0x4eabbe46 // addp v6.4s, v18.4s, v11.4s
+	WORD $0x4ea6bca5 // addp v5.4s, v5.4s, v6.4s
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	VFMLA V0.S4, V5.S4, V4.S4
+	FMOVQ 128(R8), F5
+	WORD $0x4f839083 // fmul v3.4s, v4.4s, v3.s[0]
+	VFMLA V20.S4, V3.S4, V5.S4
+	FMOVQ F5, 128(R8)
+	FMOVS 128(R4), F3
+	WORD $0x4ea2bea2 // addp v2.4s, v21.4s, v2.4s
+	WORD $0x4ea1bf01 // addp v1.4s, v24.4s, v1.4s
+	WORD $0x4ea1bc41 // addp v1.4s, v2.4s, v1.4s
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x4eb7bec2 // addp v2.4s, v22.4s, v23.4s
+	WORD $0x4eb3bf24 // addp v4.4s, v25.4s, v19.4s
+	WORD $0x4ea4bc42 // addp v2.4s, v2.4s, v4.4s
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	VFMLA V0.S4, V2.S4, V1.S4
+	FMOVQ 256(R8), F2
+	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
+	VFMLA V20.S4, V1.S4, V2.S4
+	FMOVQ F2, 256(R8)
+	ADD $16, R0
+	ADD $16, R7
+	ADD $16, R8
+	SUBS $1, R9
+	BNE group
+	ADD $144, R2
+	ADD $144, R5
+	ADD $144, R4
+	ADD $1152, R3
+	SUBS $1, R1
+	BNE block
+	MOVD c+32(FP), R0
+	MOVD ldc+40(FP), R1
+	LSL $2, R1
+	MOVBU add+48(FP), R2
+	FMOVQ 0(R6), F0
+	FMOVQ 16(R6), F1
+	FMOVQ 32(R6), F2
+	FMOVQ 48(R6), F3
+	FMOVQ 64(R6), F4
+	FMOVQ 80(R6), F5
+	FMOVQ 96(R6), F6
+	FMOVQ 112(R6), F7
+	CBZ R2, store0
+	FMOVQ 0(R0), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ 16(R0), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ 32(R0), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ 48(R0), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	FMOVQ 64(R0), F8
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	FMOVQ 80(R0), F8
+	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
+	FMOVQ 96(R0), F8
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FMOVQ 112(R0), F8
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
+store0:
+	FMOVQ F0, 0(R0)
+	FMOVQ F1, 16(R0)
+	FMOVQ F2, 32(R0)
+	FMOVQ F3, 48(R0)
+	FMOVQ F4, 64(R0)
+	FMOVQ F5, 80(R0)
+	FMOVQ F6, 96(R0)
+	FMOVQ F7, 112(R0)
+	ADD R1, R0
+	FMOVQ 128(R6), F0
+	FMOVQ 144(R6), F1
+	FMOVQ 160(R6), F2
+	FMOVQ 176(R6), F3
+	FMOVQ 192(R6), F4
+	FMOVQ 208(R6), F5
+	FMOVQ 224(R6), F6
+	FMOVQ 240(R6), F7
+	CBZ R2, store1
+	FMOVQ 0(R0), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ 16(R0), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ 32(R0), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ 48(R0), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	FMOVQ 64(R0), F8
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	FMOVQ 80(R0), F8
+	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
+	FMOVQ 96(R0), F8
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FMOVQ 112(R0), F8
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
+store1:
+	FMOVQ F0, 0(R0)
+	FMOVQ F1, 16(R0)
+	FMOVQ F2, 32(R0)
+	FMOVQ F3, 48(R0)
+	FMOVQ F4, 64(R0)
+	FMOVQ F5, 80(R0)
+	FMOVQ F6, 96(R0)
+	FMOVQ F7, 112(R0)
+	ADD R1, R0
+	FMOVQ 256(R6), F0
+	FMOVQ 272(R6), F1
+	FMOVQ 288(R6), F2
+	FMOVQ 304(R6), F3
+	FMOVQ 320(R6), F4
+	FMOVQ 336(R6), F5
+	FMOVQ 352(R6), F6
+	FMOVQ 368(R6), F7
+	CBZ R2, store2
+	FMOVQ 0(R0), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ 16(R0), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ 32(R0), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ 48(R0), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	FMOVQ 64(R0), F8
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	FMOVQ 80(R0), F8
+	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
+	FMOVQ 96(R0), F8
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FMOVQ 112(R0), F8
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
+store2:
+	FMOVQ F0, 0(R0)
+	FMOVQ F1, 16(R0)
+	FMOVQ F2, 32(R0)
+	FMOVQ F3, 48(R0)
+	FMOVQ F4, 64(R0)
+	FMOVQ F5, 80(R0)
+	FMOVQ F6, 96(R0)
+	FMOVQ F7, 112(R0)
+	ADD R1, R0
+	RET
+
+// func tileQ4x1NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+TEXT ·tileQ4x1NEON(SB), NOSPLIT, $128-49
+	MOVD $consts<>(SB), R0
+	FMOVQ 48(R0), F0
+	FMOVQ 64(R0), F1
+	VMOVI $0, V2.B16
+	MOVD blocks+0(FP), R1
+	MOVD x+8(FP), R2
+	MOVD b+24(FP), R3
+	MOVD $local7-128(SP), R4
+	VMOVI $0, V3.B16
+	FMOVQ F3, 0(R4)
+	FMOVQ F3, 16(R4)
+	FMOVQ F3, 32(R4)
+	FMOVQ F3, 48(R4)
+	FMOVQ F3, 64(R4)
+	FMOVQ F3, 80(R4)
+	FMOVQ F3, 96(R4)
+	FMOVQ F3, 112(R4)
+	FMOVQ 32(R0), F3
+block:
+	MOVD R3, R0
+	MOVD R3, R5
+	MOVD R4, R6
+	ADD $512, R5
+	PRFM 8192(R3), PLDL1KEEP
+	PRFM 8256(R3), PLDL1KEEP
+	PRFM 8320(R3), PLDL1KEEP
+	PRFM 8384(R3), PLDL1KEEP
+	PRFM 8448(R3), PLDL1KEEP
+	PRFM 8512(R3), PLDL1KEEP
+	PRFM 8576(R3), PLDL1KEEP
+	PRFM 8640(R3), PLDL1KEEP
+	PRFM 8704(R3), PLDL1KEEP
+	MOVD $4, R7
+group:
+	FMOVQ 0(R0), F4
+	VAND V1.B16, V4.B16, V5.B16
+	VTBL V5.B16, [V0.B16], V5.B16
+	VUSHR $4, V4.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	WORD $0x0f08a4a6 // sxtl v6.8h, v5.8b
+	WORD $0x4f08a4a5 // sxtl2 v5.8h, v5.16b
+	FMOVQ 0(R2), F7
+	VEXT $8, V7.B16, V7.B16, V8.B16
+	WORD $0x0e67c0c9 // smull v9.4s, v6.4h, v7.4h
+	WORD $0x0e68c0ca // smull v10.4s, v6.4h, v8.4h
+	WORD $0x4e67c0cb // smull2 v11.4s, v6.8h, v7.8h
+	WORD $0x4e68c0c6 // smull2 v6.4s, v6.8h, v8.8h
+	WORD $0x0e67c0ac // smull v12.4s, v5.4h, v7.4h
+	WORD $0x0e68c0ad // smull v13.4s, v5.4h, v8.4h
+	WORD $0x4e67c0a7 // smull2 v7.4s, v5.8h, v7.8h
+	WORD $0x4e68c0a5 // smull2 v5.4s, v5.8h, v8.8h
+	WORD $0x0f08a488 // sxtl v8.8h, v4.8b
+	WORD $0x4f08a484 // sxtl2 v4.8h, v4.16b
+	FMOVQ 16(R2), F14
+	VEXT $8, V14.B16, V14.B16, V15.B16
+	WORD $0x0e6e8109 // smlal v9.4s, v8.4h, v14.4h
+	WORD $0x0e6f810a // smlal v10.4s, v8.4h, v15.4h
+	WORD $0x4e6e810b // smlal2 v11.4s, v8.8h, v14.8h
+	WORD $0x4e6f8106 // smlal2 v6.4s, v8.8h, v15.8h
+	WORD $0x0e6e808c // smlal v12.4s, v4.4h, v14.4h
+	WORD $0x0e6f808d // smlal v13.4s, v4.4h, v15.4h
+	WORD $0x4e6e8087 // smlal2 v7.4s, v4.8h, v14.8h
+	WORD $0x4e6f8085 // smlal2 v5.4s, v4.8h, v15.8h
+	FMOVQ 16(R0), F4
+	VAND V1.B16, V4.B16, V8.B16
+	VTBL V8.B16, [V0.B16], V8.B16
+	VUSHR $4, V4.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	WORD $0x0f08a50e // sxtl v14.8h, v8.8b
+	WORD $0x4f08a508 // sxtl2 v8.8h, v8.16b
+	FMOVQ 0(R2), F15
+	VEXT $8, V15.B16, V15.B16, V16.B16
+	WORD $0x0e6fc1d1 // smull v17.4s, v14.4h, v15.4h
+	WORD $0x0e70c1d2 // smull v18.4s, v14.4h, v16.4h
+	WORD $0x4e6fc1d3 // smull2 v19.4s, v14.8h, v15.8h
+	WORD $0x4e70c1ce // smull2 v14.4s, v14.8h, v16.8h
+	WORD $0x0e6fc114 // smull v20.4s, v8.4h, v15.4h
+	WORD $0x0e70c115 // smull v21.4s, v8.4h, v16.4h
+	WORD $0x4e6fc10f // smull2 v15.4s, v8.8h, v15.8h
+	WORD $0x4e70c108 // smull2 v8.4s, v8.8h, v16.8h
+	WORD $0x0f08a490 // sxtl v16.8h, v4.8b
+	WORD $0x4f08a484 // sxtl2 v4.8h, v4.16b
+	FMOVQ 16(R2), F22
+	VEXT $8, V22.B16, V22.B16, V23.B16
+	WORD $0x0e768211 // smlal v17.4s, v16.4h, v22.4h
+	WORD $0x0e778212 // smlal v18.4s, v16.4h, v23.4h
+	WORD $0x4e768213 // smlal2 v19.4s, v16.8h, v22.8h
+	WORD $0x4e77820e // smlal2 v14.4s, v16.8h, v23.8h
+	WORD $0x0e768094 // smlal v20.4s, v4.4h, v22.4h
+	WORD $0x0e778095 // smlal v21.4s, v4.4h, v23.4h
+	WORD $0x4e76808f // smlal2 v15.4s, v4.8h, v22.8h
+	WORD $0x4e778088 // smlal2 v8.4s, v4.8h, v23.8h
+	FMOVQ 128(R0), F4
+	VAND V1.B16, V4.B16, V16.B16
+	VTBL V16.B16, [V0.B16], V16.B16
+	VUSHR $4, V4.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	WORD $0x0f08a616 // sxtl v22.8h, v16.8b
+	WORD $0x4f08a610 // sxtl2 v16.8h, v16.16b
+	FMOVQ 32(R2), F23
+	VEXT $8, V23.B16, V23.B16, V24.B16
+	WORD $0x0e7782c9 // smlal v9.4s, v22.4h, v23.4h
+	WORD $0x0e7882ca // smlal v10.4s, v22.4h, v24.4h
+	WORD $0x4e7782cb // smlal2 v11.4s, v22.8h, v23.8h
+	WORD $0x4e7882c6 // smlal2 v6.4s, v22.8h, v24.8h
+	WORD $0x0e77820c // smlal v12.4s, v16.4h, v23.4h
+	WORD $0x0e78820d // smlal v13.4s, v16.4h, v24.4h
+	WORD $0x4e778207 // smlal2 v7.4s, v16.8h, v23.8h
+	WORD $0x4e788205 // smlal2 v5.4s, v16.8h, v24.8h
+	WORD $0x0f08a490 // sxtl v16.8h, v4.8b
+	WORD $0x4f08a484 // sxtl2 v4.8h, v4.16b
+	FMOVQ 48(R2), F22
+	VEXT $8, V22.B16, V22.B16, V23.B16
+	WORD $0x0e768209 // smlal v9.4s, v16.4h, v22.4h
+	WORD $0x0e77820a // smlal v10.4s, v16.4h, v23.4h
+	WORD $0x4e76820b // smlal2 v11.4s, v16.8h, v22.8h
+	WORD $0x4e778206 // smlal2 v6.4s, v16.8h, v23.8h
+	WORD $0x0e76808c // smlal v12.4s, v4.4h, v22.4h
+	WORD $0x0e77808d // smlal v13.4s, v4.4h, v23.4h
+	WORD $0x4e768087 // smlal2 v7.4s, v4.8h, v22.8h
+	WORD $0x4e778085 // smlal2 v5.4s, v4.8h, v23.8h
+	FMOVQ 144(R0), F4
+	VAND V1.B16, V4.B16, V16.B16
+	VTBL V16.B16, [V0.B16], V16.B16
+	VUSHR $4, V4.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	WORD $0x0f08a616 // sxtl v22.8h, v16.8b
+	WORD $0x4f08a610 // sxtl2 v16.8h, v16.16b
+	FMOVQ 32(R2), F23
+	VEXT $8, V23.B16, V23.B16, V24.B16
+	WORD $0x0e7782d1 // smlal v17.4s, v22.4h, v23.4h
+	WORD $0x0e7882d2 // smlal v18.4s, v22.4h, v24.4h
+	WORD $0x4e7782d3 // smlal2 v19.4s, v22.8h, v23.8h
+	WORD $0x4e7882ce // smlal2 v14.4s, v22.8h, v24.8h
+	WORD $0x0e778214 // smlal v20.4s, v16.4h, v23.4h
+	WORD $0x0e788215 // smlal v21.4s, v16.4h, v24.4h
+	WORD $0x4e77820f // smlal2 v15.4s, v16.8h, v23.8h
+	WORD $0x4e788208 // smlal2 v8.4s, v16.8h, v24.8h
+	WORD $0x0f08a490 // sxtl v16.8h, v4.8b
+	WORD $0x4f08a484 // sxtl2 v4.8h, v4.16b
+	FMOVQ 48(R2), F22
+	VEXT $8, V22.B16, V22.B16, V23.B16
+	WORD $0x0e768211 // smlal v17.4s, v16.4h, v22.4h
+	WORD $0x0e778212 // smlal v18.4s, v16.4h, v23.4h
+	WORD $0x4e768213 // smlal2 v19.4s, v16.8h, v22.8h
+	WORD $0x4e77820e // smlal2 v14.4s, v16.8h, v23.8h
+	WORD $0x0e768094 // smlal v20.4s, v4.4h, v22.4h
+	WORD $0x0e778095 // smlal v21.4s, v4.4h, v23.4h
+	WORD $0x4e76808f // smlal2 v15.4s, v4.8h, v22.8h
+	WORD $0x4e778088 // smlal2 v8.4s, v4.8h, v23.8h
+	FMOVQ 256(R0), F4
+	VAND V1.B16, V4.B16, V16.B16
+	VTBL V16.B16, [V0.B16], V16.B16
+	VUSHR $4, V4.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	WORD $0x0f08a616 // sxtl v22.8h, v16.8b
+	WORD $0x4f08a610 // sxtl2 v16.8h, v16.16b
+	FMOVQ 64(R2), F23
+	VEXT $8, V23.B16, V23.B16, V24.B16
+	WORD $0x0e7782c9 // smlal v9.4s, v22.4h, v23.4h
+	WORD $0x0e7882ca // smlal v10.4s, v22.4h, v24.4h
+	WORD $0x4e7782cb // smlal2 v11.4s, v22.8h, v23.8h
+	WORD $0x4e7882c6 // smlal2 v6.4s, v22.8h, v24.8h
+	WORD $0x0e77820c // smlal v12.4s, v16.4h, v23.4h
+	WORD $0x0e78820d // smlal v13.4s, v16.4h, v24.4h
+	WORD $0x4e778207 // smlal2 v7.4s, v16.8h, v23.8h
+	WORD $0x4e788205 // smlal2 v5.4s, v16.8h, v24.8h
+	WORD $0x0f08a490 // sxtl v16.8h, v4.8b
+	WORD $0x4f08a484 // sxtl2 v4.8h, v4.16b
+	FMOVQ 80(R2), F22
+	VEXT $8, V22.B16, V22.B16, V23.B16
+	WORD $0x0e768209 // smlal v9.4s, v16.4h, v22.4h
+	WORD $0x0e77820a // smlal v10.4s, v16.4h, v23.4h
+	WORD $0x4e76820b // smlal2 v11.4s, v16.8h, v22.8h
+	WORD $0x4e778206 // smlal2 v6.4s, v16.8h, v23.8h
+	WORD $0x0e76808c // smlal v12.4s, v4.4h, v22.4h
+	WORD $0x0e77808d // smlal v13.4s, v4.4h, v23.4h
+	WORD $0x4e768087 // smlal2 v7.4s, v4.8h, v22.8h
+	WORD $0x4e778085 // smlal2 v5.4s, v4.8h, v23.8h
+	FMOVQ 272(R0), F4
+	VAND V1.B16, V4.B16, V16.B16
+	VTBL V16.B16, [V0.B16], V16.B16
+	VUSHR $4, V4.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	WORD $0x0f08a616 // sxtl v22.8h, v16.8b
+	WORD $0x4f08a610 // sxtl2 v16.8h, v16.16b
+	FMOVQ 64(R2), F23
+	VEXT $8, V23.B16, V23.B16, V24.B16
+	WORD $0x0e7782d1 // smlal v17.4s, v22.4h, v23.4h
+	WORD $0x0e7882d2 // smlal v18.4s, v22.4h, v24.4h
+	WORD $0x4e7782d3 // smlal2 v19.4s, v22.8h, v23.8h
+	WORD $0x4e7882ce // smlal2 v14.4s, v22.8h, v24.8h
+	WORD $0x0e778214 // smlal v20.4s, v16.4h, v23.4h
+	WORD $0x0e788215 // smlal v21.4s, v16.4h, v24.4h
+	WORD $0x4e77820f // smlal2 v15.4s, v16.8h, v23.8h
+	WORD $0x4e788208 // smlal2 v8.4s, v16.8h, v24.8h
+	WORD $0x0f08a490 // sxtl v16.8h, v4.8b
+	WORD $0x4f08a484 // sxtl2 v4.8h, v4.16b
+	FMOVQ 80(R2), F22
+	VEXT $8, V22.B16, V22.B16, V23.B16
+	WORD $0x0e768211 // smlal v17.4s, v16.4h, v22.4h
+	WORD $0x0e778212 // smlal v18.4s, v16.4h, v23.4h
+	WORD $0x4e768213 // smlal2 v19.4s, v16.8h, v22.8h
+	WORD $0x4e77820e // smlal2 v14.4s, v16.8h, v23.8h
+	WORD $0x0e768094 // smlal v20.4s, v4.4h, v22.4h
+	WORD $0x0e778095 // smlal v21.4s, v4.4h, v23.4h
+	WORD $0x4e76808f // smlal2 v15.4s, v4.8h, v22.8h
+	WORD $0x4e778088 // smlal2 v8.4s, v4.8h, v23.8h
+	FMOVQ 384(R0), F4
+	VAND V1.B16, V4.B16, V16.B16
+	VTBL V16.B16, [V0.B16], V16.B16
+	VUSHR $4, V4.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	WORD $0x0f08a616 // sxtl v22.8h, v16.8b
+	WORD $0x4f08a610 // sxtl2 v16.8h, v16.16b
+	FMOVQ 96(R2), F23
+	VEXT $8, V23.B16, V23.B16, V24.B16
+	WORD $0x0e7782c9 // smlal v9.4s, v22.4h, v23.4h
+	WORD $0x0e7882ca // smlal v10.4s, v22.4h, v24.4h
+	WORD $0x4e7782cb // smlal2 v11.4s, v22.8h, v23.8h
+	WORD $0x4e7882c6 // smlal2 v6.4s, v22.8h, v24.8h
+	WORD $0x0e77820c // smlal v12.4s, v16.4h, v23.4h
+	WORD $0x0e78820d // smlal v13.4s, v16.4h, v24.4h
+	WORD $0x4e778207 // smlal2 v7.4s, v16.8h, v23.8h
+	WORD $0x4e788205 // smlal2 v5.4s, v16.8h, v24.8h
+	WORD $0x0f08a490 // sxtl v16.8h, v4.8b
+	WORD $0x4f08a484 // sxtl2 v4.8h, v4.16b
+	FMOVQ 112(R2), F22
+	VEXT $8, V22.B16, V22.B16, V23.B16
+	WORD $0x0e768209 // smlal v9.4s, v16.4h, v22.4h
+	WORD $0x0e77820a // smlal v10.4s, v16.4h, v23.4h
+	WORD $0x4e76820b // smlal2 v11.4s, v16.8h, v22.8h
+	WORD $0x4e778206 // smlal2 v6.4s, v16.8h, v23.8h
+	WORD $0x0e76808c // smlal v12.4s, v4.4h, v22.4h
+	WORD $0x0e77808d // smlal v13.4s, v4.4h, v23.4h
+	WORD $0x4e768087 // smlal2 v7.4s, v4.8h, v22.8h
+	WORD $0x4e778085 // smlal2 v5.4s, v4.8h, v23.8h
+	FMOVQ 400(R0), F4
+	VAND V1.B16, V4.B16, V16.B16
+	VTBL V16.B16, [V0.B16], V16.B16
+	VUSHR $4, V4.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	WORD $0x0f08a616 // sxtl v22.8h, v16.8b
+	WORD $0x4f08a610 // sxtl2 v16.8h, v16.16b
+	FMOVQ 96(R2), F23
+	VEXT $8, V23.B16, V23.B16, V24.B16
+	WORD $0x0e7782d1 // smlal v17.4s, v22.4h, v23.4h
+	WORD $0x0e7882d2 // smlal v18.4s, v22.4h, v24.4h
+	WORD $0x4e7782d3 // smlal2 v19.4s, v22.8h, v23.8h
+	WORD $0x4e7882ce // smlal2 v14.4s, v22.8h, v24.8h
+	WORD $0x0e778214 // smlal v20.4s, v16.4h, v23.4h
+	WORD $0x0e788215 // smlal v21.4s, v16.4h, v24.4h
+	WORD $0x4e77820f // smlal2 v15.4s, v16.8h, v23.8h
+	WORD $0x4e788208 // smlal2 v8.4s, v16.8h, v24.8h
+	WORD $0x0f08a490 // sxtl v16.8h, v4.8b
+	WORD $0x4f08a484 // sxtl2 v4.8h, v4.16b
+	FMOVQ 112(R2), F22
+	VEXT $8, V22.B16, V22.B16, V23.B16
+	WORD $0x0e768211 // smlal v17.4s, v16.4h, v22.4h
+	WORD $0x0e778212 // smlal v18.4s, v16.4h, v23.4h
+	WORD $0x4e768213 // smlal2 v19.4s, v16.8h, v22.8h
+	WORD $0x4e77820e // smlal2 v14.4s, v16.8h, v23.8h
+	WORD $0x0e768094 // smlal v20.4s, v4.4h, v22.4h
+	WORD $0x0e778095 // smlal v21.4s, v4.4h, v23.4h
+	WORD $0x4e76808f // smlal2 v15.4s, v4.8h, v22.8h
+	WORD $0x4e778088 // smlal2 v8.4s, v4.8h, v23.8h
+	FMOVQ 0(R5), F4
+	VZIP1 V4.H8, V2.H8, V16.H8
+	VZIP2 V4.H8, V2.H8, V4.H8
+	FMOVS 128(R2), F22
+	WORD $0x4ea6bd26 // addp v6.4s, v9.4s, v6.4s
+	WORD $0x4ea5bd85 // addp v5.4s, v12.4s, v5.4s
+	WORD $0x4ea5bcc5 // addp v5.4s, v6.4s, v5.4s
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4eabbd46 // addp v6.4s, v10.4s, v11.4s
+	WORD $0x4ea7bda7 // addp v7.4s, v13.4s, v7.4s
+	WORD $0x4ea7bcc6 // addp v6.4s, v6.4s, v7.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	VFMLA V3.S4, V6.S4, V5.S4
+	FMOVQ 0(R6), F6
+	WORD $0x4f9690a5 // fmul v5.4s, v5.4s, v22.s[0]
+	VFMLA V16.S4, V5.S4, V6.S4
+	FMOVQ F6, 0(R6)
+	WORD $0x4eaebe25 // addp v5.4s, v17.4s, v14.4s
+	WORD $0x4ea8be86 // addp v6.4s, v20.4s, v8.4s
+	WORD $0x4ea6bca5 // addp v5.4s, v5.4s, v6.4s
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4eb3be46 // addp v6.4s, v18.4s, v19.4s
+	WORD $0x4eafbea7 // addp v7.4s, v21.4s, v15.4s
+	WORD $0x4ea7bcc6 // addp v6.4s, v6.4s, v7.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	VFMLA V3.S4, V6.S4, V5.S4
+	FMOVQ 16(R6), F6
+	WORD $0x4f9690a5 // fmul v5.4s, v5.4s, v22.s[0]
+	VFMLA V4.S4, V5.S4, V6.S4
+	FMOVQ F6, 16(R6)
+	ADD $32, R0
+	ADD $16, R5
+	ADD $32, R6
+	SUBS $1, R7
+	BNE group
+	ADD $144, R2
+	ADD $576, R3
+	SUBS $1, R1
+	BNE block
+	MOVD c+32(FP), R0
+	MOVD ldc+40(FP), R1
+	LSL $2, R1
+	MOVBU add+48(FP), R2
+	FMOVQ 0(R4), F0
+	FMOVQ 16(R4), F1
+	FMOVQ 32(R4), F2
+	FMOVQ 48(R4), F3
+	FMOVQ 64(R4), F4
+	FMOVQ 80(R4), F5
+	FMOVQ 96(R4), F6
+	FMOVQ 112(R4), F7
+	CBZ R2, store0
+	FMOVQ 0(R0), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ 16(R0), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ 32(R0), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ 48(R0), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	FMOVQ 64(R0), F8
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	FMOVQ 80(R0), F8
+	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
+	FMOVQ 96(R0), F8
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FMOVQ 112(R0), F8
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
+store0:
+	FMOVQ F0, 0(R0)
+	FMOVQ F1, 16(R0)
+	FMOVQ F2, 32(R0)
+	FMOVQ F3, 48(R0)
+	FMOVQ F4, 64(R0)
+	FMOVQ F5, 80(R0)
+	FMOVQ F6, 96(R0)
+	FMOVQ F7, 112(R0)
+	ADD R1, R0
+	RET
+
+// func expandQ4NEON(blocks int, dst, b *byte)
+TEXT ·expandQ4NEON(SB), NOSPLIT, $0-24
+	MOVD blocks+0(FP), R0
 	MOVD dst+8(FP), R1
 	MOVD b+16(FP), R2
 	MOVD $consts<>(SB), R3
-	FMOVQ 16(R3), F0
-	FMOVQ 32(R3), F1
-	FMOVQ 48(R3), F2
-	FMOVQ 0(R3), F3
-	VMOVI $0, V4.B16
+	FMOVQ 48(R3), F0
+	FMOVQ 64(R3), F1
+	VMOVI $0, V2.B16
 block:
-	PRFM 8704(R2), PLDL1KEEP
-	FMOVQ 512(R2), F5
-	VZIP1 V5.H8, V4.H8, V6.H8
-	VZIP2 V5.H8, V4.H8, V5.H8
-	FMOVQ 528(R2), F7
-	VZIP1 V7.H8, V4.H8, V8.H8
-	VZIP2 V7.H8, V4.H8, V7.H8
-	FMOVQ 544(R2), F9
-	VZIP1 V9.H8, V4.H8, V10.H8
-	VZIP2 V9.H8, V4.H8, V9.H8
-	FMOVQ 560(R2), F11
-	VZIP1 V11.H8, V4.H8, V12.H8
-	VZIP2 V11.H8, V4.H8, V11.H8
-	MOVD R2, R3
-	MOVD R2, R4
-	ADD $512, R4
-octet:
-	CMP $8, R0
-	BLT tail
-	FMOVQ 0(R3), F13
-	VAND V2.B16, V13.B16, V14.B16
-	VTBL V14.B16, [V0.B16], V15.B16
-	VTBL V14.B16, [V1.B16], V14.B16
-	VZIP1 V14.B16, V15.B16, V16.B16
-	VZIP2 V14.B16, V15.B16, V14.B16
-	VSHL $16, V16.S4, V15.S4
-	WORD $0x6e26ddef // fmul v15.4s, v15.4s, v6.4s
-	FMOVQ F15, 0(R1)
-	VAND V3.B16, V16.B16, V15.B16
-	WORD $0x6e26ddef // fmul v15.4s, v15.4s, v6.4s
-	FMOVQ F15, 128(R1)
-	VSHL $16, V14.S4, V15.S4
-	WORD $0x6e26ddef // fmul v15.4s, v15.4s, v6.4s
-	FMOVQ F15, 256(R1)
-	VAND V3.B16, V14.B16, V14.B16
-	WORD $0x6e26ddce // fmul v14.4s, v14.4s, v6.4s
-	FMOVQ F14, 384(R1)
-	VUSHR $4, V13.B16, V13.B16
-	VTBL V13.B16, [V0.B16], V14.B16
-	VTBL V13.B16, [V1.B16], V13.B16
-	VZIP1 V13.B16, V14.B16, V15.B16
-	VZIP2 V13.B16, V14.B16, V13.B16
-	VSHL $16, V15.S4, V14.S4
-	WORD $0x6e26ddce // fmul v14.4s, v14.4s, v6.4s
-	FMOVQ F14, 512(R1)
-	VAND V3.B16, V15.B16, V14.B16
-	WORD $0x6e26ddce // fmul v14.4s, v14.4s, v6.4s
-	FMOVQ F14, 640(R1)
-	VSHL $16, V13.S4, V14.S4
-	WORD $0x6e26ddce // fmul v14.4s, v14.4s, v6.4s
-	FMOVQ F14, 768(R1)
-	VAND V3.B16, V13.B16, V13.B16
-	WORD $0x6e26ddad // fmul v13.4s, v13.4s, v6.4s
-	FMOVQ F13, 896(R1)
-	FMOVQ 16(R3), F13
-	VAND V2.B16, V13.B16, V14.B16
-	VTBL V14.B16, [V0.B16], V15.B16
-	VTBL V14.B16, [V1.B16], V14.B16
-	VZIP1 V14.B16, V15.B16, V16.B16
-	VZIP2 V14.B16, V15.B16, V14.B16
-	VSHL $16, V16.S4, V15.S4
-	WORD $0x6e25ddef // fmul v15.4s, v15.4s, v5.4s
-	FMOVQ F15, 16(R1)
-	VAND V3.B16, V16.B16, V15.B16
-	WORD $0x6e25ddef // fmul v15.4s, v15.4s, v5.4s
-	FMOVQ F15, 144(R1)
-	VSHL $16, V14.S4, V15.S4
-	WORD $0x6e25ddef // fmul v15.4s, v15.4s, v5.4s
-	FMOVQ F15, 272(R1)
-	VAND V3.B16, V14.B16, V14.B16
-	WORD $0x6e25ddce // fmul v14.4s, v14.4s, v5.4s
-	FMOVQ F14, 400(R1)
-	VUSHR $4, V13.B16, V13.B16
-	VTBL V13.B16, [V0.B16], V14.B16
-	VTBL V13.B16, [V1.B16], V13.B16
-	VZIP1 V13.B16, V14.B16, V15.B16
-	VZIP2 V13.B16, V14.B16, V13.B16
-	VSHL $16, V15.S4, V14.S4
-	WORD $0x6e25ddce // fmul v14.4s, v14.4s, v5.4s
-	FMOVQ F14, 528(R1)
-	VAND V3.B16, V15.B16, V14.B16
-	WORD $0x6e25ddce // fmul v14.4s, v14.4s, v5.4s
-	FMOVQ F14, 656(R1)
-	VSHL $16, V13.S4, V14.S4
-	WORD $0x6e25ddce // fmul v14.4s, v14.4s, v5.4s
-	FMOVQ F14, 784(R1)
-	VAND V3.B16, V13.B16, V13.B16
-	WORD $0x6e25ddad // fmul v13.4s, v13.4s, v5.4s
-	FMOVQ F13, 912(R1)
-	FMOVQ 32(R3), F13
-	VAND V2.B16, V13.B16, V14.B16
-	VTBL V14.B16, [V0.B16], V15.B16
-	VTBL V14.B16, [V1.B16], V14.B16
-	VZIP1 V14.B16, V15.B16, V16.B16
-	VZIP2 V14.B16, V15.B16, V14.B16
-	VSHL $16, V16.S4, V15.S4
-	WORD $0x6e28ddef // fmul v15.4s, v15.4s, v8.4s
-	FMOVQ F15, 32(R1)
-	VAND V3.B16, V16.B16, V15.B16
-	WORD $0x6e28ddef // fmul v15.4s, v15.4s, v8.4s
-	FMOVQ F15, 160(R1)
-	VSHL $16, V14.S4, V15.S4
-	WORD $0x6e28ddef // fmul v15.4s, v15.4s, v8.4s
-	FMOVQ F15, 288(R1)
-	VAND V3.B16, V14.B16, V14.B16
-	WORD $0x6e28ddce // fmul v14.4s, v14.4s, v8.4s
-	FMOVQ F14, 416(R1)
-	VUSHR $4, V13.B16, V13.B16
-	VTBL V13.B16, [V0.B16], V14.B16
-	VTBL V13.B16, [V1.B16], V13.B16
-	VZIP1 V13.B16, V14.B16, V15.B16
-	VZIP2 V13.B16, V14.B16, V13.B16
-	VSHL $16, V15.S4, V14.S4
-	WORD $0x6e28ddce // fmul v14.4s, v14.4s, v8.4s
-	FMOVQ F14, 544(R1)
-	VAND V3.B16, V15.B16, V14.B16
-	WORD $0x6e28ddce // fmul v14.4s, v14.4s, v8.4s
-	FMOVQ F14, 672(R1)
-	VSHL $16, V13.S4, V14.S4
-	WORD $0x6e28ddce // fmul v14.4s, v14.4s, v8.4s
-	FMOVQ F14, 800(R1)
-	VAND V3.B16, V13.B16, V13.B16
-	WORD $0x6e28ddad // fmul v13.4s, v13.4s, v8.4s
-	FMOVQ F13, 928(R1)
-	FMOVQ 48(R3), F13
-	VAND V2.B16, V13.B16, V14.B16
-	VTBL V14.B16, [V0.B16], V15.B16
-	VTBL V14.B16, [V1.B16], V14.B16
-	VZIP1 V14.B16, V15.B16, V16.B16
-	VZIP2 V14.B16, V15.B16, V14.B16
-	VSHL $16, V16.S4, V15.S4
-	WORD $0x6e27ddef // fmul v15.4s, v15.4s, v7.4s
-	FMOVQ F15, 48(R1)
-	VAND V3.B16, V16.B16, V15.B16
-	WORD $0x6e27ddef // fmul v15.4s, v15.4s, v7.4s
-	FMOVQ F15, 176(R1)
-	VSHL $16, V14.S4, V15.S4
-	WORD $0x6e27ddef // fmul v15.4s, v15.4s, v7.4s
-	FMOVQ F15, 304(R1)
-	VAND V3.B16, V14.B16, V14.B16
-	WORD $0x6e27ddce // fmul v14.4s, v14.4s, v7.4s
-	FMOVQ F14, 432(R1)
-	VUSHR $4, V13.B16, V13.B16
-	VTBL V13.B16, [V0.B16], V14.B16
-	VTBL V13.B16, [V1.B16], V13.B16
-	VZIP1 V13.B16, V14.B16, V15.B16
-	VZIP2 V13.B16, V14.B16, V13.B16
-	VSHL $16, V15.S4, V14.S4
-	WORD $0x6e27ddce // fmul v14.4s, v14.4s, v7.4s
-	FMOVQ F14, 560(R1)
-	VAND V3.B16, V15.B16, V14.B16
-	WORD $0x6e27ddce // fmul v14.4s, v14.4s, v7.4s
-	FMOVQ F14, 688(R1)
-	VSHL $16, V13.S4, V14.S4
-	WORD $0x6e27ddce // fmul v14.4s, v14.4s, v7.4s
-	FMOVQ F14, 816(R1)
-	VAND V3.B16, V13.B16, V13.B16
-	WORD $0x6e27ddad // fmul v13.4s, v13.4s, v7.4s
-	FMOVQ F13, 944(R1)
-	FMOVQ 64(R3), F13
-	VAND V2.B16, V13.B16, V14.B16
-	VTBL V14.B16, [V0.B16], V15.B16
-	VTBL V14.B16, [V1.B16], V14.B16
-	VZIP1 V14.B16, V15.B16, V16.B16
-	VZIP2 V14.B16, V15.B16, V14.B16
-	VSHL $16, V16.S4, V15.S4
-	WORD $0x6e2addef // fmul v15.4s, v15.4s, v10.4s
-	FMOVQ F15, 64(R1)
-	VAND V3.B16, V16.B16, V15.B16
-	WORD $0x6e2addef // fmul v15.4s, v15.4s, v10.4s
-	FMOVQ F15, 192(R1)
-	VSHL $16, V14.S4, V15.S4
-	WORD $0x6e2addef // fmul v15.4s, v15.4s, v10.4s
-	FMOVQ F15, 320(R1)
-	VAND V3.B16, V14.B16, V14.B16
-	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
-	FMOVQ F14, 448(R1)
-	VUSHR $4, V13.B16, V13.B16
-	VTBL V13.B16, [V0.B16], V14.B16
-	VTBL V13.B16, [V1.B16], V13.B16
-	VZIP1 V13.B16, V14.B16, V15.B16
-	VZIP2 V13.B16, V14.B16, V13.B16
-	VSHL $16, V15.S4, V14.S4
-	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
-	FMOVQ F14, 576(R1)
-	VAND V3.B16, V15.B16, V14.B16
-	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
-	FMOVQ F14, 704(R1)
-	VSHL $16, V13.S4, V14.S4
-	WORD $0x6e2addce // fmul v14.4s, v14.4s, v10.4s
-	FMOVQ F14, 832(R1)
-	VAND V3.B16, V13.B16, V13.B16
-	WORD $0x6e2addad // fmul v13.4s, v13.4s, v10.4s
-	FMOVQ F13, 960(R1)
-	FMOVQ 80(R3), F13
-	VAND V2.B16, V13.B16, V14.B16
-	VTBL V14.B16, [V0.B16], V15.B16
-	VTBL V14.B16, [V1.B16], V14.B16
-	VZIP1 V14.B16, V15.B16, V16.B16
-	VZIP2 V14.B16, V15.B16, V14.B16
-	VSHL $16, V16.S4, V15.S4
-	WORD $0x6e29ddef // fmul v15.4s, v15.4s, v9.4s
-	FMOVQ F15, 80(R1)
-	VAND V3.B16, V16.B16, V15.B16
-	WORD $0x6e29ddef // fmul v15.4s, v15.4s, v9.4s
-	FMOVQ F15, 208(R1)
-	VSHL $16, V14.S4, V15.S4
-	WORD $0x6e29ddef // fmul v15.4s, v15.4s, v9.4s
-	FMOVQ F15, 336(R1)
-	VAND V3.B16, V14.B16, V14.B16
-	WORD $0x6e29ddce // fmul v14.4s, v14.4s, v9.4s
-	FMOVQ F14, 464(R1)
-	VUSHR $4, V13.B16, V13.B16
-	VTBL V13.B16, [V0.B16], V14.B16
-	VTBL V13.B16, [V1.B16], V13.B16
-	VZIP1 V13.B16, V14.B16, V15.B16
-	VZIP2 V13.B16, V14.B16, V13.B16
-	VSHL $16, V15.S4, V14.S4
-	WORD $0x6e29ddce // fmul v14.4s, v14.4s, v9.4s
-	FMOVQ F14, 592(R1)
-	VAND V3.B16, V15.B16, V14.B16
-	WORD $0x6e29ddce // fmul v14.4s, v14.4s, v9.4s
-	FMOVQ F14, 720(R1)
-	VSHL $16, V13.S4, V14.S4
-	WORD $0x6e29ddce // fmul v14.4s, v14.4s, v9.4s
-	FMOVQ F14, 848(R1)
-	VAND V3.B16, V13.B16, V13.B16
-	WORD $0x6e29ddad // fmul v13.4s, v13.4s, v9.4s
-	FMOVQ F13, 976(R1)
-	FMOVQ 96(R3), F13
-	VAND V2.B16, V13.B16, V14.B16
-	VTBL V14.B16, [V0.B16], V15.B16
-	VTBL V14.B16, [V1.B16], V14.B16
-	VZIP1 V14.B16, V15.B16, V16.B16
-	VZIP2 V14.B16, V15.B16, V14.B16
-	VSHL $16, V16.S4, V15.S4
-	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
-	FMOVQ F15, 96(R1)
-	VAND V3.B16, V16.B16, V15.B16
-	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
-	FMOVQ F15, 224(R1)
-	VSHL $16, V14.S4, V15.S4
-	WORD $0x6e2cddef // fmul v15.4s, v15.4s, v12.4s
-	FMOVQ F15, 352(R1)
-	VAND V3.B16, V14.B16, V14.B16
-	WORD $0x6e2cddce // fmul v14.4s, v14.4s, v12.4s
-	FMOVQ F14, 480(R1)
-	VUSHR $4, V13.B16, V13.B16
-	VTBL V13.B16, [V0.B16], V14.B16
-	VTBL V13.B16, [V1.B16], V13.B16
-	VZIP1 V13.B16, V14.B16, V15.B16
-	VZIP2 V13.B16, V14.B16, V13.B16
-	VSHL $16, V15.S4, V14.S4
-	WORD $0x6e2cddce // fmul v14.4s, v14.4s, v12.4s
-	FMOVQ F14, 608(R1)
-	VAND V3.B16, V15.B16, V14.B16
-	WORD $0x6e2cddce // fmul v14.4s, v14.4s, v12.4s
-	FMOVQ F14, 736(R1)
-	VSHL $16, V13.S4, V14.S4
-	WORD $0x6e2cddce // fmul v14.4s, v14.4s, v12.4s
-	FMOVQ F14, 864(R1)
-	VAND V3.B16, V13.B16, V13.B16
-	WORD $0x6e2cddad // fmul v13.4s, v13.4s, v12.4s
-	FMOVQ F13, 992(R1)
-	FMOVQ 112(R3), F13
-	VAND V2.B16, V13.B16, V14.B16
-	VTBL V14.B16, [V0.B16], V15.B16
-	VTBL V14.B16, [V1.B16], V14.B16
-	VZIP1 V14.B16, V15.B16, V16.B16
-	VZIP2 V14.B16, V15.B16, V14.B16
-	VSHL $16, V16.S4, V15.S4
-	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
-	FMOVQ F15, 112(R1)
-	VAND V3.B16, V16.B16, V15.B16
-	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
-	FMOVQ F15, 240(R1)
-	VSHL $16, V14.S4, V15.S4
-	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
-	FMOVQ F15, 368(R1)
-	VAND V3.B16, V14.B16, V14.B16
-	WORD $0x6e2bddce // fmul v14.4s, v14.4s, v11.4s
-	FMOVQ F14, 496(R1)
-	VUSHR $4, V13.B16, V13.B16
-	VTBL V13.B16, [V0.B16], V14.B16
-	VTBL V13.B16, [V1.B16], V13.B16
-	VZIP1 V13.B16, V14.B16, V15.B16
-	VZIP2 V13.B16, V14.B16, V13.B16
-	VSHL $16, V15.S4, V14.S4
-	WORD $0x6e2bddce // fmul v14.4s, v14.4s, v11.4s
-	FMOVQ F14, 624(R1)
-	VAND V3.B16, V15.B16, V14.B16
-	WORD $0x6e2bddce // fmul v14.4s, v14.4s, v11.4s
-	FMOVQ F14, 752(R1)
-	VSHL $16, V13.S4, V14.S4
-	WORD $0x6e2bddce // fmul v14.4s, v14.4s, v11.4s
-	FMOVQ F14, 880(R1)
-	VAND V3.B16, V13.B16, V13.B16
-	WORD $0x6e2bddad // fmul v13.4s, v13.4s, v11.4s
-	FMOVQ F13, 1008(R1)
-	ADD $1024, R1
-	ADD $128, R3
-	SUB $8, R0
-	CMP R4, R3
-	BNE octet
+	FMOVQ 0(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 0(R1)
+	FMOVQ F3, 128(R1)
+	FMOVQ 16(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 16(R1)
+	FMOVQ F3, 144(R1)
+	FMOVQ 32(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 32(R1)
+	FMOVQ F3, 160(R1)
+	FMOVQ 48(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 48(R1)
+	FMOVQ F3, 176(R1)
+	FMOVQ 64(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 64(R1)
+	FMOVQ F3, 192(R1)
+	FMOVQ 80(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 80(R1)
+	FMOVQ F3, 208(R1)
+	FMOVQ 96(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 96(R1)
+	FMOVQ F3, 224(R1)
+	FMOVQ 112(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 112(R1)
+	FMOVQ F3, 240(R1)
+	FMOVQ 128(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 256(R1)
+	FMOVQ F3, 384(R1)
+	FMOVQ 144(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 272(R1)
+	FMOVQ F3, 400(R1)
+	FMOVQ 160(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 288(R1)
+	FMOVQ F3, 416(R1)
+	FMOVQ 176(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 304(R1)
+	FMOVQ F3, 432(R1)
+	FMOVQ 192(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 320(R1)
+	FMOVQ F3, 448(R1)
+	FMOVQ 208(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 336(R1)
+	FMOVQ F3, 464(R1)
+	FMOVQ 224(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 352(R1)
+	FMOVQ F3, 480(R1)
+	FMOVQ 240(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 368(R1)
+	FMOVQ F3, 496(R1)
+	FMOVQ 256(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 512(R1)
+	FMOVQ F3, 640(R1)
+	FMOVQ 272(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 528(R1)
+	FMOVQ F3, 656(R1)
+	FMOVQ 288(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 544(R1)
+	FMOVQ F3, 672(R1)
+	FMOVQ 304(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 560(R1)
+	FMOVQ F3, 688(R1)
+	FMOVQ 320(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 576(R1)
+	FMOVQ F3, 704(R1)
+	FMOVQ 336(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 592(R1)
+	FMOVQ F3, 720(R1)
+	FMOVQ 352(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 608(R1)
+	FMOVQ F3, 736(R1)
+	FMOVQ 368(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 624(R1)
+	FMOVQ F3, 752(R1)
+	FMOVQ 384(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 768(R1)
+	FMOVQ F3, 896(R1)
+	FMOVQ 400(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 784(R1)
+	FMOVQ F3, 912(R1)
+	FMOVQ 416(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 800(R1)
+	FMOVQ F3, 928(R1)
+	FMOVQ 432(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 816(R1)
+	FMOVQ F3, 944(R1)
+	FMOVQ 448(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 832(R1)
+	FMOVQ F3, 960(R1)
+	FMOVQ 464(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 848(R1)
+	FMOVQ F3, 976(R1)
+	FMOVQ 480(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 864(R1)
+	FMOVQ F3, 992(R1)
+	FMOVQ 496(R2), F3
+	VAND V1.B16, V3.B16, V4.B16
+	VTBL V4.B16, [V0.B16], V4.B16
+	VUSHR $4, V3.B16, V3.B16
+	VTBL V3.B16, [V0.B16], V3.B16
+	FMOVQ F4, 880(R1)
+	FMOVQ F3, 1008(R1)
+	FMOVQ 512(R2), F3
+	VZIP1 V3.H8, V2.H8, V4.H8
+	VZIP2 V3.H8, V2.H8, V3.H8
+	FMOVQ F4, 1024(R1)
+	FMOVQ F3, 1040(R1)
+	FMOVQ 528(R2), F3
+	VZIP1 V3.H8, V2.H8, V4.H8
+	VZIP2 V3.H8, V2.H8, V3.H8
+	FMOVQ F4, 1056(R1)
+	FMOVQ F3, 1072(R1)
+	FMOVQ 544(R2), F3
+	VZIP1 V3.H8, V2.H8, V4.H8
+	VZIP2 V3.H8, V2.H8, V3.H8
+	FMOVQ F4, 1088(R1)
+	FMOVQ F3, 1104(R1)
+	FMOVQ 560(R2), F3
+	VZIP1 V3.H8, V2.H8, V4.H8
+	VZIP2 V3.H8, V2.H8, V3.H8
+	FMOVQ F4, 1120(R1)
+	FMOVQ F3, 1136(R1)
 	ADD $576, R2
-	CBNZ R0, block
-	B done
-tail:
-	CBZ R0, done
-	FMOVQ 0(R3), F4
-	VAND V2.B16, V4.B16, V13.B16
-	VTBL V13.B16, [V0.B16], V14.B16
-	VTBL V13.B16, [V1.B16], V13.B16
-	VZIP1 V13.B16, V14.B16, V15.B16
-	VZIP2 V13.B16, V14.B16, V13.B16
-	VSHL $16, V15.S4, V14.S4
-	WORD $0x6e26ddce // fmul v14.4s, v14.4s, v6.4s
-	FMOVQ F14, 0(R1)
-	CMP $1, R0
-	BEQ next0
-	VAND V3.B16, V15.B16, V14.B16
-	WORD $0x6e26ddce // fmul v14.4s, v14.4s, v6.4s
-	FMOVQ F14, 128(R1)
-	CMP $2, R0
-	BEQ next0
-	VSHL $16, V13.S4, V14.S4
-	WORD $0x6e26ddce // fmul v14.4s, v14.4s, v6.4s
-	FMOVQ F14, 256(R1)
-	CMP $3, R0
-	BEQ next0
-	VAND V3.B16, V13.B16, V13.B16
-	WORD $0x6e26ddad // fmul v13.4s, v13.4s, v6.4s
-	FMOVQ F13, 384(R1)
-	CMP $4, R0
-	BEQ next0
-	VUSHR $4, V4.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V13.B16
-	VTBL V4.B16, [V1.B16], V4.B16
-	VZIP1 V4.B16, V13.B16, V14.B16
-	VZIP2 V4.B16, V13.B16, V4.B16
-	VSHL $16, V14.S4, V13.S4
-	WORD $0x6e26ddad // fmul v13.4s, v13.4s, v6.4s
-	FMOVQ F13, 512(R1)
-	CMP $5, R0
-	BEQ next0
-	VAND V3.B16, V14.B16, V13.B16
-	WORD $0x6e26ddad // fmul v13.4s, v13.4s, v6.4s
-	FMOVQ F13, 640(R1)
-	CMP $6, R0
-	BEQ next0
-	VSHL $16, V4.S4, V13.S4
-	WORD $0x6e26ddad // fmul v13.4s, v13.4s, v6.4s
-	FMOVQ F13, 768(R1)
-	CMP $7, R0
-	BEQ next0
-	VAND V3.B16, V4.B16, V4.B16
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
-next0:
-	FMOVQ 16(R3), F4
-	VAND V2.B16, V4.B16, V6.B16
-	VTBL V6.B16, [V0.B16], V13.B16
-	VTBL V6.B16, [V1.B16], V6.B16
-	VZIP1 V6.B16, V13.B16, V14.B16
-	VZIP2 V6.B16, V13.B16, V6.B16
-	VSHL $16, V14.S4, V13.S4
-	WORD $0x6e25ddad // fmul v13.4s, v13.4s, v5.4s
-	FMOVQ F13, 16(R1)
-	CMP $1, R0
-	BEQ next1
-	VAND V3.B16, V14.B16, V13.B16
-	WORD $0x6e25ddad // fmul v13.4s, v13.4s, v5.4s
-	FMOVQ F13, 144(R1)
-	CMP $2, R0
-	BEQ next1
-	VSHL $16, V6.S4, V13.S4
-	WORD $0x6e25ddad // fmul v13.4s, v13.4s, v5.4s
-	FMOVQ F13, 272(R1)
-	CMP $3, R0
-	BEQ next1
-	VAND V3.B16, V6.B16, V6.B16
-	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
-	FMOVQ F6, 400(R1)
-	CMP $4, R0
-	BEQ next1
-	VUSHR $4, V4.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V6.B16
-	VTBL V4.B16, [V1.B16], V4.B16
-	VZIP1 V4.B16, V6.B16, V13.B16
-	VZIP2 V4.B16, V6.B16, V4.B16
-	VSHL $16, V13.S4, V6.S4
-	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
-	FMOVQ F6, 528(R1)
-	CMP $5, R0
-	BEQ next1
-	VAND V3.B16, V13.B16, V6.B16
-	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
-	FMOVQ F6, 656(R1)
-	CMP $6, R0
-	BEQ next1
-	VSHL $16, V4.S4, V6.S4
-	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
-	FMOVQ F6, 784(R1)
-	CMP $7, R0
-	BEQ next1
-	VAND V3.B16, V4.B16, V4.B16
-	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
-next1:
-	FMOVQ 32(R3), F4
-	VAND V2.B16, V4.B16, V5.B16
-	VTBL V5.B16, [V0.B16], V6.B16
-	VTBL V5.B16, [V1.B16], V5.B16
-	VZIP1 V5.B16, V6.B16, V13.B16
-	VZIP2 V5.B16, V6.B16, V5.B16
-	VSHL $16, V13.S4, V6.S4
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
-	FMOVQ F6, 32(R1)
-	CMP $1, R0
-	BEQ next2
-	VAND V3.B16, V13.B16, V6.B16
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
-	FMOVQ F6, 160(R1)
-	CMP $2, R0
-	BEQ next2
-	VSHL $16, V5.S4, V6.S4
-	WORD $0x6e28dcc6 // fmul v6.4s, v6.4s, v8.4s
-	FMOVQ F6, 288(R1)
-	CMP $3, R0
-	BEQ next2
-	VAND V3.B16, V5.B16, V5.B16
-	WORD $0x6e28dca5 // fmul v5.4s, v5.4s, v8.4s
-	FMOVQ F5, 416(R1)
-	CMP $4, R0
-	BEQ next2
-	VUSHR $4, V4.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V5.B16
-	VTBL V4.B16, [V1.B16], V4.B16
-	VZIP1 V4.B16, V5.B16, V6.B16
-	VZIP2 V4.B16, V5.B16, V4.B16
-	VSHL $16, V6.S4, V5.S4
-	WORD $0x6e28dca5 // fmul v5.4s, v5.4s, v8.4s
-	FMOVQ F5, 544(R1)
-	CMP $5, R0
-	BEQ next2
-	VAND V3.B16, V6.B16, V5.B16
-	WORD $0x6e28dca5 // fmul v5.4s, v5.4s, v8.4s
-	FMOVQ F5, 672(R1)
-	CMP $6, R0
-	BEQ next2
-	VSHL $16, V4.S4, V5.S4
-	WORD $0x6e28dca5 // fmul v5.4s, v5.4s, v8.4s
-	FMOVQ F5, 800(R1)
-	CMP $7, R0
-	BEQ next2
-	VAND V3.B16, V4.B16, V4.B16
-	WORD $0x6e28dc84 // fmul v4.4s, v4.4s, v8.4s
-next2:
-	FMOVQ 48(R3), F4
-	VAND V2.B16, V4.B16, V5.B16
-	VTBL V5.B16, [V0.B16], V6.B16
-	VTBL V5.B16, [V1.B16], V5.B16
-	VZIP1 V5.B16, V6.B16, V8.B16
-	VZIP2 V5.B16, V6.B16, V5.B16
-	VSHL $16, V8.S4, V6.S4
-	WORD $0x6e27dcc6 // fmul v6.4s, v6.4s, v7.4s
-	FMOVQ F6, 48(R1)
-	CMP $1, R0
-	BEQ next3
-	VAND V3.B16, V8.B16, V6.B16
-	WORD $0x6e27dcc6 // fmul v6.4s, v6.4s, v7.4s
-	FMOVQ F6, 176(R1)
-	CMP $2, R0
-	BEQ next3
-	VSHL $16, V5.S4, V6.S4
-	WORD $0x6e27dcc6 // fmul v6.4s, v6.4s, v7.4s
-	FMOVQ F6, 304(R1)
-	CMP $3, R0
-	BEQ next3
-	VAND V3.B16, V5.B16, V5.B16
-	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
-	FMOVQ F5, 432(R1)
-	CMP $4, R0
-	BEQ next3
-	VUSHR $4, V4.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V5.B16
-	VTBL V4.B16, [V1.B16], V4.B16
-	VZIP1 V4.B16, V5.B16, V6.B16
-	VZIP2 V4.B16, V5.B16, V4.B16
-	VSHL $16, V6.S4, V5.S4
-	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
-	FMOVQ F5, 560(R1)
-	CMP $5, R0
-	BEQ next3
-	VAND V3.B16, V6.B16, V5.B16
-	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
-	FMOVQ F5, 688(R1)
-	CMP $6, R0
-	BEQ next3
-	VSHL $16, V4.S4, V5.S4
-	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
-	FMOVQ F5, 816(R1)
-	CMP $7, R0
-	BEQ next3
-	VAND V3.B16, V4.B16, V4.B16
-	WORD $0x6e27dc84 // fmul v4.4s, v4.4s, v7.4s
-next3:
-	FMOVQ 64(R3), F4
-	VAND V2.B16, V4.B16, V5.B16
-	VTBL V5.B16, [V0.B16], V6.B16
-	VTBL V5.B16, [V1.B16], V5.B16
-	VZIP1 V5.B16, V6.B16, V7.B16
-	VZIP2 V5.B16, V6.B16, V5.B16
-	VSHL $16, V7.S4, V6.S4
-	WORD $0x6e2adcc6 // fmul v6.4s, v6.4s, v10.4s
-	FMOVQ F6, 64(R1)
-	CMP $1, R0
-	BEQ next4
-	VAND V3.B16, V7.B16, V6.B16
-	WORD $0x6e2adcc6 // fmul v6.4s, v6.4s, v10.4s
-	FMOVQ F6, 192(R1)
-	CMP $2, R0
-	BEQ next4
-	VSHL $16, V5.S4, V6.S4
-	WORD $0x6e2adcc6 // fmul v6.4s, v6.4s, v10.4s
-	FMOVQ F6, 320(R1)
-	CMP $3, R0
-	BEQ next4
-	VAND V3.B16, V5.B16, V5.B16
-	WORD $0x6e2adca5 // fmul v5.4s, v5.4s, v10.4s
-	FMOVQ F5, 448(R1)
-	CMP $4, R0
-	BEQ next4
-	VUSHR $4, V4.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V5.B16
-	VTBL V4.B16, [V1.B16], V4.B16
-	VZIP1 V4.B16, V5.B16, V6.B16
-	VZIP2 V4.B16, V5.B16, V4.B16
-	VSHL $16, V6.S4, V5.S4
-	WORD $0x6e2adca5 // fmul v5.4s, v5.4s, v10.4s
-	FMOVQ F5, 576(R1)
-	CMP $5, R0
-	BEQ next4
-	VAND V3.B16, V6.B16, V5.B16
-	WORD $0x6e2adca5 // fmul v5.4s, v5.4s, v10.4s
-	FMOVQ F5, 704(R1)
-	CMP $6, R0
-	BEQ next4
-	VSHL $16, V4.S4, V5.S4
-	WORD $0x6e2adca5 // fmul v5.4s, v5.4s, v10.4s
-	FMOVQ F5, 832(R1)
-	CMP $7, R0
-	BEQ next4
-	VAND V3.B16, V4.B16, V4.B16
-	WORD $0x6e2adc84 // fmul v4.4s, v4.4s, v10.4s
-next4:
-	FMOVQ 80(R3), F4
-	VAND V2.B16, V4.B16, V5.B16
-	VTBL V5.B16, [V0.B16], V6.B16
-	VTBL V5.B16, [V1.B16], V5.B16
-	VZIP1 V5.B16, V6.B16, V7.B16
-	VZIP2 V5.B16, V6.B16, V5.B16
-	VSHL $16, V7.S4, V6.S4
-	WORD $0x6e29dcc6 // fmul v6.4s, v6.4s, v9.4s
-	FMOVQ F6, 80(R1)
-	CMP $1, R0
-	BEQ next5
-	VAND V3.B16, V7.B16, V6.B16
-	WORD $0x6e29dcc6 // fmul v6.4s, v6.4s, v9.4s
-	FMOVQ F6, 208(R1)
-	CMP $2, R0
-	BEQ next5
-	VSHL $16, V5.S4, V6.S4
-	WORD $0x6e29dcc6 // fmul v6.4s, v6.4s, v9.4s
-	FMOVQ F6, 336(R1)
-	CMP $3, R0
-	BEQ next5
-	VAND V3.B16, V5.B16, V5.B16
-	WORD $0x6e29dca5 // fmul v5.4s, v5.4s, v9.4s
-	FMOVQ F5, 464(R1)
-	CMP $4, R0
-	BEQ next5
-	VUSHR $4, V4.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V5.B16
-	VTBL V4.B16, [V1.B16], V4.B16
-	VZIP1 V4.B16, V5.B16, V6.B16
-	VZIP2 V4.B16, V5.B16, V4.B16
-	VSHL $16, V6.S4, V5.S4
-	WORD $0x6e29dca5 // fmul v5.4s, v5.4s, v9.4s
-	FMOVQ F5, 592(R1)
-	CMP $5, R0
-	BEQ next5
-	VAND V3.B16, V6.B16, V5.B16
-	WORD $0x6e29dca5 // fmul v5.4s, v5.4s, v9.4s
-	FMOVQ F5, 720(R1)
-	CMP $6, R0
-	BEQ next5
-	VSHL $16, V4.S4, V5.S4
-	WORD $0x6e29dca5 // fmul v5.4s, v5.4s, v9.4s
-	FMOVQ F5, 848(R1)
-	CMP $7, R0
-	BEQ next5
-	VAND V3.B16, V4.B16, V4.B16
-	WORD $0x6e29dc84 // fmul v4.4s, v4.4s, v9.4s
-next5:
-	FMOVQ 96(R3), F4
-	VAND V2.B16, V4.B16, V5.B16
-	VTBL V5.B16, [V0.B16], V6.B16
-	VTBL V5.B16, [V1.B16], V5.B16
-	VZIP1 V5.B16, V6.B16, V7.B16
-	VZIP2 V5.B16, V6.B16, V5.B16
-	VSHL $16, V7.S4, V6.S4
-	WORD $0x6e2cdcc6 // fmul v6.4s, v6.4s, v12.4s
-	FMOVQ F6, 96(R1)
-	CMP $1, R0
-	BEQ next6
-	VAND V3.B16, V7.B16, V6.B16
-	WORD $0x6e2cdcc6 // fmul v6.4s, v6.4s, v12.4s
-	FMOVQ F6, 224(R1)
-	CMP $2, R0
-	BEQ next6
-	VSHL $16, V5.S4, V6.S4
-	WORD $0x6e2cdcc6 // fmul v6.4s, v6.4s, v12.4s
-	FMOVQ F6, 352(R1)
-	CMP $3, R0
-	BEQ next6
-	VAND V3.B16, V5.B16, V5.B16
-	WORD $0x6e2cdca5 // fmul v5.4s, v5.4s, v12.4s
-	FMOVQ F5, 480(R1)
-	CMP $4, R0
-	BEQ next6
-	VUSHR $4, V4.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V5.B16
-	VTBL V4.B16, [V1.B16], V4.B16
-	VZIP1 V4.B16, V5.B16, V6.B16
-	VZIP2 V4.B16, V5.B16, V4.B16
-	VSHL $16, V6.S4, V5.S4
-	WORD $0x6e2cdca5 // fmul v5.4s, v5.4s, v12.4s
-	FMOVQ F5, 608(R1)
-	CMP $5, R0
-	BEQ next6
-	VAND V3.B16, V6.B16, V5.B16
-	WORD $0x6e2cdca5 // fmul v5.4s, v5.4s, v12.4s
-	FMOVQ F5, 736(R1)
-	CMP $6, R0
-	BEQ next6
-	VSHL $16, V4.S4, V5.S4
-	WORD $0x6e2cdca5 // fmul v5.4s, v5.4s, v12.4s
-	FMOVQ F5, 864(R1)
-	CMP $7, R0
-	BEQ next6
-	VAND V3.B16, V4.B16, V4.B16
-	WORD $0x6e2cdc84 // fmul v4.4s, v4.4s, v12.4s
-next6:
-	FMOVQ 112(R3), F4
-	VAND V2.B16, V4.B16, V2.B16
-	VTBL V2.B16, [V0.B16], V5.B16
-	VTBL V2.B16, [V1.B16], V2.B16
-	VZIP1 V2.B16, V5.B16, V6.B16
-	VZIP2 V2.B16, V5.B16, V2.B16
-	VSHL $16, V6.S4, V5.S4
-	WORD $0x6e2bdca5 // fmul v5.4s, v5.4s, v11.4s
-	FMOVQ F5, 112(R1)
-	CMP $1, R0
-	BEQ next7
-	VAND V3.B16, V6.B16, V5.B16
-	WORD $0x6e2bdca5 // fmul v5.4s, v5.4s, v11.4s
-	FMOVQ F5, 240(R1)
-	CMP $2, R0
-	BEQ next7
-	VSHL $16, V2.S4, V5.S4
-	WORD $0x6e2bdca5 // fmul v5.4s, v5.4s, v11.4s
-	FMOVQ F5, 368(R1)
-	CMP $3, R0
-	BEQ next7
-	VAND V3.B16, V2.B16, V2.B16
-	WORD $0x6e2bdc42 // fmul v2.4s, v2.4s, v11.4s
-	FMOVQ F2, 496(R1)
-	CMP $4, R0
-	BEQ next7
-	VUSHR $4, V4.B16, V2.B16
-	VTBL V2.B16, [V0.B16], V0.B16
-	VTBL V2.B16, [V1.B16], V1.B16
-	VZIP1 V1.B16, V0.B16, V2.B16
-	VZIP2 V1.B16, V0.B16, V0.B16
-	VSHL $16, V2.S4, V1.S4
-	WORD $0x6e2bdc21 // fmul v1.4s, v1.4s, v11.4s
-	FMOVQ F1, 624(R1)
-	CMP $5, R0
-	BEQ next7
-	VAND V3.B16, V2.B16, V1.B16
-	WORD $0x6e2bdc21 // fmul v1.4s, v1.4s, v11.4s
-	FMOVQ F1, 752(R1)
-	CMP $6, R0
-	BEQ next7
-	VSHL $16, V0.S4, V1.S4
-	WORD $0x6e2bdc21 // fmul v1.4s, v1.4s, v11.4s
-	FMOVQ F1, 880(R1)
-	CMP $7, R0
-	BEQ next7
-	VAND V3.B16, V0.B16, V0.B16
-	WORD $0x6e2bdc00 // fmul v0.4s, v0.4s, v11.4s
-next7:
-done:
+	ADD $1152, R1
+	SUBS $1, R0
+	BNE block
 	RET
 
 DATA consts<>+0(SB)/8, $0xffff0000ffff0000
 DATA consts<>+8(SB)/8, $0xffff0000ffff0000
-DATA consts<>+16(SB)/8, $0x20a808407ca2cefe
-DATA consts<>+24(SB)/8, $0xdaa6803c08b02000
-DATA consts<>+32(SB)/8, $0xc1c1c2c2c2c2c2c2
-DATA consts<>+40(SB)/8, $0x4242424242414100
-DATA consts<>+48(SB)/8, $0x0f0f0f0f0f0f0f0f
-DATA consts<>+56(SB)/8, $0x0f0f0f0f0f0f0f0f
-GLOBL consts<>(SB), RODATA|NOPTR, $64
+DATA consts<>+16(SB)/8, $0x0000400000004000
+DATA consts<>+24(SB)/8, $0x0000400000004000
+DATA consts<>+32(SB)/8, $0x4700000047000000
+DATA consts<>+40(SB)/8, $0x4700000047000000
+DATA consts<>+48(SB)/8, $0xf6ebded0c1af9981
+DATA consts<>+56(SB)/8, $0x6d53402f22160a00
+DATA consts<>+64(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA consts<>+72(SB)/8, $0x0f0f0f0f0f0f0f0f
+GLOBL consts<>(SB), RODATA|NOPTR, $80

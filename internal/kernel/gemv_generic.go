@@ -14,30 +14,6 @@ func gemvBF16Generic(c, a []float32, b []uint16, add bool) {
 	storeRow(c, &s, add)
 }
 
-// gemvQ8Generic computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a panel.
-func gemvQ8Generic(c, a []float32, b []byte, add bool) {
-	var s, w [PanelWidth]float32
-	for p, x := range a {
-		q8Row(&w, b, p)
-		for j, v := range w {
-			s[j] += x * v
-		}
-	}
-	storeRow(c, &s, add)
-}
-
-// gemvQ4Generic computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a panel.
-func gemvQ4Generic(c, a []float32, b []byte, add bool) {
-	var s, w [PanelWidth]float32
-	for p, x := range a {
-		q4Row(&w, b, p)
-		for j, v := range w {
-			s[j] += x * v
-		}
-	}
-	storeRow(c, &s, add)
-}
-
 func storeRow(c []float32, s *[PanelWidth]float32, add bool) {
 	for j, v := range s {
 		if add {
@@ -53,37 +29,10 @@ func widenBF16Generic(dst []float32, b []uint16, k int) {
 	}
 }
 
-func widenQ8Generic(dst []float32, b []byte, k int) {
-	for p := range k {
-		q8Row((*[PanelWidth]float32)(dst[p*PanelWidth:]), b, p)
-	}
-}
-
-func widenQ4Generic(dst []float32, b []byte, k int) {
-	for p := range k {
-		q4Row((*[PanelWidth]float32)(dst[p*PanelWidth:]), b, p)
-	}
-}
-
 // bf16Row widens the weights of one k.
 func bf16Row(dst *[PanelWidth]float32, b []uint16, p int) {
 	pairs := b[p/2*2*PanelWidth:]
 	for j := range dst {
 		dst[j] = math.Float32frombits(uint32(pairs[2*j+p%2]) << 16)
-	}
-}
-
-func q8Row(dst *[PanelWidth]float32, b []byte, p int) {
-	block := b[p/QuantBlock*q8Bytes:]
-	q := block[p%QuantBlock*PanelWidth:]
-	for j := range dst {
-		dst[j] = float32(int8(q[j])) * q8Scale(block, j)
-	}
-}
-
-func q4Row(dst *[PanelWidth]float32, b []byte, p int) {
-	block := b[p/QuantBlock*q4Bytes:]
-	for j := range dst {
-		dst[j] = Q4Codes[q4Code(block, p%QuantBlock, j)] * widenScale(q4Scale(block, j))
 	}
 }

@@ -9,57 +9,97 @@ package kernel
 //go:noescape
 func gemvBF16AVX512(k int, a *float32, b *uint16, c *float32, add bool)
 
-// gemvQ8AVX512 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of an int8 panel.
-//
-//go:noescape
-func gemvQ8AVX512(k int, a *float32, b *byte, c *float32, add bool)
-
-// gemvQ4AVX512 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of an int4 panel.
-//
-//go:noescape
-func gemvQ4AVX512(k int, a *float32, b *byte, c *float32, add bool)
-
 // widenBF16AVX512 converts a bfloat16 panel to a float32 panel.
 //
 //go:noescape
 func widenBF16AVX512(k int, dst *float32, b *uint16)
 
-// widenQ8AVX512 converts an int8 panel to a float32 panel.
+// splitAVX512 splits blocks of 32 elements into digits; blocks is not 0.
 //
 //go:noescape
-func widenQ8AVX512(k int, dst *float32, b *byte)
+func splitAVX512(blocks int, dst *byte, a *float32)
 
-// widenQ4AVX512 converts an int4 panel to a float32 panel.
+// expandQ4AVX512 converts blocks of an int4 panel to those of an int8 panel; blocks is not 0.
 //
 //go:noescape
-func widenQ4AVX512(k int, dst *float32, b *byte)
+func expandQ4AVX512(blocks int, dst *byte, b *byte)
 
 // gemvBF16AVX2 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a bfloat16 panel.
 //
 //go:noescape
 func gemvBF16AVX2(k int, a *float32, b *uint16, c *float32, add bool)
 
-// gemvQ8AVX2 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of an int8 panel.
-//
-//go:noescape
-func gemvQ8AVX2(k int, a *float32, b *byte, c *float32, add bool)
-
-// gemvQ4AVX2 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of an int4 panel.
-//
-//go:noescape
-func gemvQ4AVX2(k int, a *float32, b *byte, c *float32, add bool)
-
 // widenBF16AVX2 converts a bfloat16 panel to a float32 panel.
 //
 //go:noescape
 func widenBF16AVX2(k int, dst *float32, b *uint16)
 
-// widenQ8AVX2 converts an int8 panel to a float32 panel.
+// splitAVX2 splits blocks of 32 elements into digits; blocks is not 0.
 //
 //go:noescape
-func widenQ8AVX2(k int, dst *float32, b *byte)
+func splitAVX2(blocks int, dst *byte, a *float32)
 
-// widenQ4AVX2 converts an int4 panel to a float32 panel.
+// expandQ4AVX2 converts blocks of an int4 panel to those of an int8 panel; blocks is not 0.
 //
 //go:noescape
-func widenQ4AVX2(k int, dst *float32, b *byte)
+func expandQ4AVX2(blocks int, dst *byte, b *byte)
+
+// tileQ8x1AVX512 multiplies 1 rows of digits by an int8 panel; blocks is not 0.
+//
+//go:noescape
+func tileQ8x1AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+
+// tileQ8x2AVX512 multiplies 2 rows of digits by an int8 panel; blocks is not 0.
+//
+//go:noescape
+func tileQ8x2AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+
+// tileQ8x3AVX512 multiplies 3 rows of digits by an int8 panel; blocks is not 0.
+//
+//go:noescape
+func tileQ8x3AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+
+// tileQ8x4AVX512 multiplies 4 rows of digits by an int8 panel; blocks is not 0.
+//
+//go:noescape
+func tileQ8x4AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+
+// tileQ4x1AVX512 multiplies a row of digits by an int4 panel; blocks is not 0.
+//
+//go:noescape
+func tileQ4x1AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+
+// tileQ8x1AVX2 multiplies 1 rows of digits by an int8 panel; blocks is not 0.
+//
+//go:noescape
+func tileQ8x1AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+
+// tileQ8x2AVX2 multiplies 2 rows of digits by an int8 panel; blocks is not 0.
+//
+//go:noescape
+func tileQ8x2AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+
+// tileQ8x3AVX2 multiplies 3 rows of digits by an int8 panel; blocks is not 0.
+//
+//go:noescape
+func tileQ8x3AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+
+// tileQ8x4AVX2 multiplies 4 rows of digits by an int8 panel; blocks is not 0.
+//
+//go:noescape
+func tileQ8x4AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+
+// tileQ8x5AVX2 multiplies 5 rows of digits by an int8 panel; blocks is not 0.
+//
+//go:noescape
+func tileQ8x5AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+
+// tileQ8x6AVX2 multiplies 6 rows of digits by an int8 panel; blocks is not 0.
+//
+//go:noescape
+func tileQ8x6AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+
+// tileQ4x1AVX2 multiplies a row of digits by an int4 panel; blocks is not 0.
+//
+//go:noescape
+func tileQ4x1AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)

@@ -9,27 +9,37 @@ package kernel
 //go:noescape
 func gemvBF16NEON(k int, a *float32, b *uint16, c *float32, add bool)
 
-// gemvQ8NEON computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of an int8 panel; k is not 0.
-//
-//go:noescape
-func gemvQ8NEON(k int, a *float32, b *byte, c *float32, add bool)
-
-// gemvQ4NEON computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of an int4 panel; k is not 0.
-//
-//go:noescape
-func gemvQ4NEON(k int, a *float32, b *byte, c *float32, add bool)
-
 // widenBF16NEON converts a bfloat16 panel to a float32 panel.
 //
 //go:noescape
 func widenBF16NEON(k int, dst *float32, b *uint16)
 
-// widenQ8NEON converts an int8 panel to a float32 panel; k is not 0.
+// splitNEON splits blocks of 32 elements into digits; blocks is not 0.
 //
 //go:noescape
-func widenQ8NEON(k int, dst *float32, b *byte)
+func splitNEON(blocks int, dst *byte, a *float32)
 
-// widenQ4NEON converts an int4 panel to a float32 panel; k is not 0.
+// tileQ8x1NEON multiplies 1 rows of digits by an int8 panel; blocks is not 0.
 //
 //go:noescape
-func widenQ4NEON(k int, dst *float32, b *byte)
+func tileQ8x1NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+
+// tileQ8x2NEON multiplies 2 rows of digits by an int8 panel; blocks is not 0.
+//
+//go:noescape
+func tileQ8x2NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+
+// tileQ8x3NEON multiplies 3 rows of digits by an int8 panel; blocks is not 0.
+//
+//go:noescape
+func tileQ8x3NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+
+// tileQ4x1NEON multiplies a row of digits by an int4 panel; blocks is not 0.
+//
+//go:noescape
+func tileQ4x1NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+
+// expandQ4NEON converts blocks of an int4 panel to those of an int8 panel; blocks is not 0.
+//
+//go:noescape
+func expandQ4NEON(blocks int, dst, b *byte)

@@ -31,88 +31,49 @@ func bf16Matrix(n, k int) narrowMatrix {
 	return narrowMatrix{packed(w, n, k), narrow{u16: p}, n, k}
 }
 
-func q8Matrix(n, k int) narrowMatrix {
-	blocks := (k + QuantBlock - 1) / QuantBlock
-	q, scales := make([]int8, n*k), make([]float32, n*blocks)
-	QuantizeQ8(q, scales, random(n*k, 5), n, k)
-	w, p := make([]float32, n*k), make([]byte, Q8PanelLen(n, k))
-	for i := range w {
-		w[i] = float32(q[i]) * scales[i/k*blocks+i%k/QuantBlock]
-	}
-	PackQ8Panels(p, q, scales, n, k)
-	return narrowMatrix{packed(w, n, k), narrow{u8: p}, n, k}
+// narrow is panels in one of the narrow formats.
+type narrow struct {
+	u16 []uint16
+	u8  []byte
+	u4  []byte
 }
 
-func q4Matrix(n, k int) narrowMatrix {
-	codes, scales := make([]byte, n*Q4RowLen(k)), make([]uint16, n*Q4RowBlocks(k))
-	QuantizeQ4(codes, scales, random(n*k, 5), n, k)
-	w, p := make([]float32, n*k), make([]byte, Q4PanelLen(n, k))
-	for j := range n {
-		Q4Row(w[j*k:(j+1)*k], codes[j*Q4RowLen(k):], scales[j*Q4RowBlocks(k):])
-	}
-	PackQ4Panels(p, codes, scales, n, k)
-	return narrowMatrix{packed(w, n, k), narrow{u4: p}, n, k}
-}
-
-func (w narrowMatrix) gemm(c []float32, ldc int, a []float32, lda, m int, scratch []float32, add bool) {
-	switch {
-	case w.panels.u16 != nil:
-		GemmBF16(c, ldc, a, lda, w.panels.u16, m, w.n, w.k, scratch, add)
-	case w.panels.u8 != nil:
-		GemmQ8(c, ldc, a, lda, w.panels.u8, m, w.n, w.k, scratch, add)
-	default:
-		GemmQ4(c, ldc, a, lda, w.panels.u4, m, w.n, w.k, scratch, add)
-	}
-}
-
-var narrowFormats = []struct {
-	name string
-	make func(n, k int) narrowMatrix
-}{{"bfloat16", bf16Matrix}, {"int8", q8Matrix}, {"int4", q4Matrix}}
-
-// TestGemmNarrow compares with the float32 product of the widened weights, to the
+// TestGemmBF16 compares with the float32 product of the widened weights, to the
 // bit, for one row and for several.
-func TestGemmNarrow(t *testing.T) {
-	for _, f := range narrowFormats {
-		t.Run(f.name, func(t *testing.T) {
-			for _, s := range [][2]int{{1, 1}, {31, 2}, {32, 31}, {33, 32}, {40, 33}, {64, 65}, {70, 200}, {100, 1024}, {33, 1025}, {65, 1600}, {128, 36}, {96, 27}, {160, 1030}, {5, 0}} {
-				w := f.make(s[0], s[1])
-				cputest.ForEachTier(t, func(t *testing.T) {
-					for _, m := range []int{0, 1, 2, 14} {
-						for _, add := range []bool{false, true} {
-							testGemmNarrow(t, w, m, add)
-						}
+func TestGemmBF16(t *testing.T) {
+	for _, s := range productSizes {
+		w := bf16Matrix(s[0], s[1])
+		cputest.ForEachTier(t, func(t *testing.T) {
+			for _, m := range []int{0, 1, 2, 14} {
+				for _, add := range []bool{false, true} {
+					a := random(m*w.k, 1)
+					want, got := random(m*w.n+1, 2), random(m*w.n+1, 2)
+					Gemm(want, w.n, a, w.k, w.wide, m, w.n, w.k, add)
+					GemmBF16(got, w.n, a, w.k, w.panels.u16, m, w.n, w.k, make([]float32, GemmScratchLen(w.k)), add)
+					if !slices.Equal(want, got) {
+						t.Fatalf("%d×%d×%d add=%v: differs from the product of the widened weights", m, w.n, w.k, add)
 					}
-				})
+				}
 			}
 		})
 	}
 }
 
-func testGemmNarrow(t *testing.T, w narrowMatrix, m int, add bool) {
-	t.Helper()
-	a := random(m*w.k, 1)
-	want, got := random(m*w.n+1, 2), random(m*w.n+1, 2)
-	Gemm(want, w.n, a, w.k, w.wide, m, w.n, w.k, add)
-	w.gemm(got, w.n, a, w.k, m, make([]float32, GemmScratchLen(w.k)), add)
-	if !slices.Equal(want, got) {
-		t.Fatalf("%d×%d×%d add=%v: differs from the product of the widened weights", m, w.n, w.k, add)
+// productSizes are outputs and inner elements around panels and blocks.
+var productSizes = [][2]int{{1, 1}, {31, 2}, {32, 31}, {33, 32}, {40, 33}, {64, 65}, {70, 200}, {100, 1024}, {33, 1025}, {65, 1600}, {128, 36}, {96, 27}, {160, 1030}, {5, 0}}
+
+func TestGemmBF16Guard(t *testing.T) {
+	for _, s := range guardedSizes {
+		w := bf16Matrix(s[0], s[1])
+		a, c := guardedFloats(t, w.k), guardedFloats(t, w.n)
+		panels := w.panels.moveTo(guardedFloats(t, (2*len(w.panels.u16)+3)/4))
+		cputest.ForEachTier(t, func(t *testing.T) {
+			GemmBF16(c, w.n, a, w.k, panels.u16, 1, w.n, w.k, nil, true)
+		})
 	}
 }
 
-func TestGemmNarrowGuard(t *testing.T) {
-	for _, f := range narrowFormats {
-		for _, s := range [][2]int{{32, 33}, {7, 5}, {64, 64}, {64, 33}, {96, 7}} {
-			w := f.make(s[0], s[1])
-			a, c := guardedFloats(t, w.k), guardedFloats(t, w.n)
-			panels := guardedFloats(t, (2*len(w.panels.u16)+len(w.panels.u8)+len(w.panels.u4)+3)/4)
-			w.panels = w.panels.moveTo(panels)
-			cputest.ForEachTier(t, func(t *testing.T) {
-				w.gemm(c, w.n, a, w.k, 1, nil, true)
-			})
-		}
-	}
-}
+var guardedSizes = [][2]int{{32, 33}, {7, 5}, {64, 64}, {64, 33}, {96, 7}}
 
 func TestNarrowRoundTrip(t *testing.T) {
 	const n, k = 45, 70
@@ -301,41 +262,6 @@ func TestQuantizeQ4Bad(t *testing.T) {
 	}
 }
 
-// FuzzGemmQ4 multiplies by any codes and scales, and compares with the product of the
-// widened weights.
-func FuzzGemmQ4(f *testing.F) {
-	f.Add(uint8(64), uint8(33), []byte("block of codes and scales"))
-	f.Add(uint8(5), uint8(200), []byte{0xff, 0x7f, 0x80, 0})
-	f.Fuzz(func(t *testing.T, n, k uint8, data []byte) {
-		if n == 0 || k == 0 || len(data) == 0 {
-			return
-		}
-		w := narrowMatrix{n: int(n), k: int(k)}
-		w.panels.u4 = make([]byte, Q4PanelLen(w.n, w.k))
-		for i := range w.panels.u4 {
-			w.panels.u4[i] = data[i%len(data)]
-		}
-		rows := make([]float32, w.n*w.k)
-		for j := range w.n {
-			Q4PanelRow(rows[j*w.k:(j+1)*w.k], w.panels.u4, j, w.k)
-		}
-		w.wide = packed(rows, w.n, w.k)
-		a := random(2*w.k, 1)
-		cputest.ForEachTier(t, func(t *testing.T) {
-			for m := 1; m <= 2; m++ {
-				want, got := make([]float32, m*w.n), make([]float32, m*w.n)
-				Gemm(want, w.n, a, w.k, w.wide, m, w.n, w.k, false)
-				w.gemm(got, w.n, a, w.k, m, make([]float32, GemmScratchLen(w.k)), false)
-				for i := range want {
-					if want[i] != got[i] && (want[i] == want[i] || got[i] == got[i]) {
-						t.Fatalf("%d×%d×%d: element %d is %v, want %v", m, w.n, w.k, i, got[i], want[i])
-					}
-				}
-			}
-		})
-	})
-}
-
 func TestHalves(t *testing.T) {
 	all := make([]uint16, 1<<16)
 	for i := range all {
@@ -428,10 +354,14 @@ func BenchmarkGemv(b *testing.B) {
 			GemmBF16(c, 0, a, k, bf16[i*BF16PanelLen(1, k):], 1, n*PanelWidth, k, nil, false)
 		}},
 		{"int8", Q8PanelLen(1, k), func(c []float32, i, n int) {
-			GemmQ8(c, 0, a, k, q8[i*Q8PanelLen(1, k):], 1, n*PanelWidth, k, nil, false)
+			var x [k / QuantBlock * splitBytes]byte
+			SplitRows(x[:], a, k, 1, k)
+			GemmQ8(c, 0, x[:], q8[i*Q8PanelLen(1, k):], 1, n*PanelWidth, k, false)
 		}},
 		{"int4", Q4PanelLen(1, k), func(c []float32, i, n int) {
-			GemmQ4(c, 0, a, k, q4[i*Q4PanelLen(1, k):], 1, n*PanelWidth, k, nil, false)
+			var x [k / QuantBlock * splitBytes]byte
+			SplitRows(x[:], a, k, 1, k)
+			GemmQ4(c, 0, x[:], q4[i*Q4PanelLen(1, k):], 1, n*PanelWidth, k, nil, false)
 		}},
 	} {
 		for _, cores := range []int{1, runtime.GOMAXPROCS(0)} {

@@ -31,12 +31,10 @@ func Q4RowLen(k int) int { return q4RowBytes * Q4RowBlocks(k) }
 // An int4 panel is a sequence of blocks, each of 32 values of k by 32 rows of the
 // matrix and then the 32 scales of these rows as bfloat16:
 //
-//	[⌈n/32⌉][⌈k/32⌉]{[4 octets of k][8 groups of n][16]byte, [32 n]bfloat16}
+//	[⌈n/32⌉][⌈k/32⌉]{[4 octets of k][32 n][4]byte, [32 n]bfloat16}
 //
-// The 16 bytes hold the codes of 8 values of k by 4 rows, so that a table look-up of
-// bytes, and interleaving its results, puts pairs of neighbouring values of k into
-// 32 bits, as they are in bfloat16 panels: byte 2c+i of the first eight has row c, the
-// value i of k in its lower half and 4+i in its upper; the last eight have 2+i and 6+i.
+// Byte i of the four has value i of the octet in its lower half and 4+i in its upper, so
+// that a table look-up of bytes makes two quads of an int8 panel of an octet.
 const (
 	q4Numbers = QuantBlock * PanelWidth / 2
 	q4Bytes   = q4Numbers + 2*PanelWidth
@@ -56,8 +54,7 @@ func q4Block(panels []byte, row, b, k int) []byte {
 // q4Place returns the byte of a block in which the code of value p of k of a column is,
 // and by how many bits it is shifted.
 func q4Place(p, column int) (i int, shift uint) {
-	octet, group := p/8, column/4
-	return octet*(4*PanelWidth) + group*16 + p%4/2*8 + column%4*2 + p%2, uint(p) % 8 / 4 * 4
+	return p/8*quadBytes + 4*column + p%4, uint(p) % 8 / 4 * 4
 }
 
 func q4Code(block []byte, p, column int) byte {
@@ -72,23 +69,41 @@ func q4Scale(block []byte, column int) uint16 {
 func widenScale(scale uint16) float32 { return math.Float32frombits(uint32(scale) << 16) }
 
 // PackQ4Panels writes the n×k matrix of the given codes and scales, row by row, to dst
-// as panels. It panics if a slice is too short.
+// as panels, with zeros for the rows that the last one has too many. It panics if a
+// slice is too short.
 func PackQ4Panels(dst, codes []byte, scales []uint16, n, k int) {
 	checkPacked("int4", len(dst), Q4PanelLen(n, k), len(codes), n*Q4RowLen(k))
-	clear(dst[:Q4PanelLen(n, k)])
+	if n%PanelWidth > 0 {
+		clear(dst[Q4PanelLen(n-n%PanelWidth, k):Q4PanelLen(n, k)])
+	}
 	blocks := Q4RowBlocks(k)
 	for j := range n {
-		column := j % PanelWidth
 		for b := range blocks {
-			block := q4Block(dst, j, b, k)
-			binary.LittleEndian.PutUint16(block[q4Numbers+2*column:], scales[j*blocks+b])
-			for i, two := range codes[(j*blocks+b)*q4RowBytes:][:q4RowBytes] {
-				at, shift := q4Place(2*i, column)
-				block[at] |= two & 15 << shift
-				block[at+1] |= two >> 4 << shift
-			}
+			i := j*blocks + b
+			putQ4(q4Block(dst, j, b, k), j%PanelWidth, codes[i*q4RowBytes:], scales[i])
 		}
 	}
+}
+
+// putQ4 makes a block of a row a column of a block of a panel.
+func putQ4(block []byte, column int, codes []byte, scale uint16) {
+	codes, at := codes[:q4RowBytes], block[4*column:4*column+3*quadBytes+4]
+	for octet := range QuantBlock / 8 {
+		v := binary.LittleEndian.Uint32(codes[4*octet:])
+		binary.LittleEndian.PutUint32(at[octet*quadBytes:], spread4(v&0xffff)|spread4(v>>16)<<4)
+	}
+	binary.LittleEndian.PutUint16(block[q4Numbers+2*column:], scale)
+}
+
+// spread4 puts four codes into the lower halves of bytes, and gather4 back.
+func spread4(v uint32) uint32 {
+	v = (v | v<<8) & 0x00ff00ff
+	return (v | v<<4) & 0x0f0f0f0f
+}
+
+func gather4(v uint32) uint32 {
+	v = (v | v>>4) & 0x00ff00ff
+	return (v | v>>8) & 0xffff
 }
 
 // UnpackQ4Panels is the inverse of [PackQ4Panels].
@@ -101,9 +116,9 @@ func UnpackQ4Panels(codes []byte, scales []uint16, panels []byte, n, k int) {
 			block := q4Block(panels, j, b, k)
 			scales[j*blocks+b] = q4Scale(block, column)
 			out := codes[(j*blocks+b)*q4RowBytes:][:q4RowBytes]
-			for i := range out {
-				at, shift := q4Place(2*i, column)
-				out[i] = block[at]>>shift&15 | block[at+1]>>shift&15<<4
+			for octet := range QuantBlock / 8 {
+				v := binary.LittleEndian.Uint32(block[octet*quadBytes+4*column:])
+				binary.LittleEndian.PutUint32(out[4*octet:], gather4(v&0x0f0f0f0f)|gather4(v>>4&0x0f0f0f0f)<<16)
 			}
 		}
 	}

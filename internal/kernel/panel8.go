@@ -11,8 +11,11 @@ const QuantBlock = 32
 // An int8 panel is a sequence of blocks, each of 32 values of k by 32 rows of the
 // matrix and then the 32 scales of these rows as float32:
 //
-//	[⌈n/32⌉][⌈k/32⌉]{[32 k][32 n]int8, [32 n]float32}
+//	[⌈n/32⌉][⌈k/32⌉]{[8 quads of k][32 n][4]int8, [32 n]float32}
+//
+// What is multiplied by four neighbours of k at once is so next to each other.
 const (
+	quadBytes = 4 * PanelWidth
 	q8Numbers = QuantBlock * PanelWidth
 	q8Bytes   = q8Numbers + 4*PanelWidth
 )
@@ -28,26 +31,39 @@ func q8Block(panels []byte, row, p, k int) []byte {
 	return panels[i : i+q8Bytes]
 }
 
+// q8Place returns the byte of a block in which value p of k of a column is.
+func q8Place(p, column int) int { return p/4*quadBytes + 4*column + p%4 }
+
 func q8Scale(block []byte, column int) float32 {
 	return math.Float32frombits(binary.LittleEndian.Uint32(block[q8Numbers+4*column:]))
 }
 
 // PackQ8Panels writes the n×k matrix q with the scales of its blocks, n rows of
-// ⌈k/32⌉, to dst as panels. It panics if a slice is too short.
+// ⌈k/32⌉, to dst as panels, with zeros for the rows and columns that the last ones have
+// too many. It panics if a slice is too short.
 func PackQ8Panels(dst []byte, q []int8, scales []float32, n, k int) {
 	checkPacked("int8", len(dst), Q8PanelLen(n, k), len(q), n*k)
-	clear(dst[:Q8PanelLen(n, k)])
+	if n%PanelWidth > 0 {
+		clear(dst[Q8PanelLen(n-n%PanelWidth, k):Q8PanelLen(n, k)])
+	}
 	blocks := (k + QuantBlock - 1) / QuantBlock
 	for j := range n {
-		column := j % PanelWidth
 		for b := range blocks {
-			block := q8Block(dst, j, b*QuantBlock, k)
-			binary.LittleEndian.PutUint32(block[q8Numbers+4*column:], math.Float32bits(scales[j*blocks+b]))
-			for i, v := range q[j*k+b*QuantBlock : j*k+min((b+1)*QuantBlock, k)] {
-				block[i*PanelWidth+column] = byte(v)
-			}
+			var row [QuantBlock]int8
+			copy(row[:], q[j*k+b*QuantBlock:j*k+min((b+1)*QuantBlock, k)])
+			putQ8(q8Block(dst, j, b*QuantBlock, k), j%PanelWidth, &row, scales[j*blocks+b])
 		}
 	}
+}
+
+// putQ8 makes row a column of a block.
+func putQ8(block []byte, column int, row *[QuantBlock]int8, scale float32) {
+	at := block[4*column : 4*column+7*quadBytes+4]
+	for i := 0; i < QuantBlock; i += 4 {
+		four := uint32(uint8(row[i])) | uint32(uint8(row[i+1]))<<8 | uint32(uint8(row[i+2]))<<16 | uint32(uint8(row[i+3]))<<24
+		binary.LittleEndian.PutUint32(at[i/4*quadBytes:], four)
+	}
+	binary.LittleEndian.PutUint32(block[q8Numbers+4*column:], math.Float32bits(scale))
 }
 
 // UnpackQ8Panels is the inverse of [PackQ8Panels].
@@ -61,7 +77,7 @@ func UnpackQ8Panels(q []int8, scales []float32, panels []byte, n, k int) {
 			scales[j*blocks+b] = q8Scale(block, column)
 			out := q[j*k+b*QuantBlock : j*k+min((b+1)*QuantBlock, k)]
 			for i := range out {
-				out[i] = int8(block[i*PanelWidth+column])
+				out[i] = int8(block[q8Place(i, column)])
 			}
 		}
 	}
@@ -72,7 +88,7 @@ func Q8PanelRow(dst []float32, panels []byte, row, k int) {
 	column := row % PanelWidth
 	for p := range dst[:k] {
 		block := q8Block(panels, row, p, k)
-		dst[p] = float32(int8(block[p%QuantBlock*PanelWidth+column])) * q8Scale(block, column)
+		dst[p] = float32(int8(block[q8Place(p%QuantBlock, column)])) * q8Scale(block, column)
 	}
 }
 

@@ -1,5 +1,6 @@
-// Command gemv generates the kernels for weights in bfloat16 and int8 for amd64: the
-// product of one row, and the conversion of a panel to float32.
+// Command gemv generates the kernels for weights in bfloat16, int8 and int4 for amd64. In
+// bfloat16 these are the product of one row, and the conversion of a panel to float32. For
+// the others rows are split into digits, and these multiplied as integers.
 package main
 
 import (
@@ -19,20 +20,24 @@ type isa struct {
 	vector func() reg.VecVirtual
 }
 
+var (
+	isa512 = isa{"AVX512", 64, 2, func() reg.VecVirtual { return ZMM() }}
+	isa256 = isa{"AVX2", 32, 4, func() reg.VecVirtual { return YMM() }}
+)
+
 func main() {
 	ConstraintExpr("!purego")
 	codes := codeTables()
-	for _, v := range []isa{
-		{"AVX512", 64, 2, func() reg.VecVirtual { return ZMM() }},
-		{"AVX2", 32, 4, func() reg.VecVirtual { return YMM() }},
-	} {
+	for _, v := range []isa{isa512, isa256} {
 		v.rowBF16()
-		v.rowQ8()
-		v.rowQ4(codes)
 		v.panelBF16()
-		v.panelQ8()
-		v.panelQ4(codes)
+		v.split()
+		v.expandQ4(codes)
 	}
+	int8Tiles512()
+	int4Tile512(codes)
+	int8Tiles256()
+	int4Tile256(codes)
 	Generate()
 }
 
@@ -142,91 +147,6 @@ func (v isa) rowBF16() {
 	v.finish(acc)
 }
 
-// The blocks of an int8 panel: 32 rows of 32 numbers, then the scales.
-const (
-	q8Scales = 32 * 32
-	q8Block  = q8Scales + 32*4
-)
-
-// scaled loads the numbers of one k, at b, and multiplies them by the scales.
-func (v isa) scaled(b Mem, i int, scale reg.VecVirtual) reg.VecVirtual {
-	w := v.vector()
-	b.Disp += i * v.bytes / 4
-	VPMOVSXBD(b, w)
-	VCVTDQ2PS(w, w)
-	VMULPS(scale, w, w)
-	return w
-}
-
-func (v isa) scales(b reg.Register) []reg.VecVirtual {
-	s := make([]reg.VecVirtual, v.n)
-	for i := range s {
-		s[i] = v.vector()
-		VMOVUPS(Mem{Base: b, Disp: q8Scales + i*v.bytes}, s[i])
-	}
-	return s
-}
-
-// blocks emits a loop over the blocks of k, with the number of ks of each in the
-// register that body gets.
-func blocks(k reg.Register, body func(count reg.Register)) {
-	TESTQ(k, k)
-	JZ(LabelRef("done"))
-	Label("block")
-	count := GP64()
-	MOVQ(U64(32), count)
-	CMPQ(k, count)
-	CMOVQLT(k, count)
-	SUBQ(count, k)
-	body(count)
-	TESTQ(k, k)
-	JNZ(LabelRef("block"))
-	Label("done")
-}
-
-func (v isa) rowQ8() {
-	name := "gemvQ8" + v.suffix
-	TEXT(name, NOSPLIT, "func(k int, a *float32, b *byte, c *float32, add bool)")
-	Pragma("noescape")
-	Doc(name + " computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of an int8 panel.")
-	k := Load(Param("k"), GP64())
-	a := Load(Param("a"), GP64())
-	b := Load(Param("b"), GP64())
-	acc := v.zeros()
-	blocks(k, func(count reg.Register) {
-		s := v.scales(b)
-		PREFETCHT0(Mem{Base: b, Disp: q8Scales + ahead})
-		PREFETCHT0(Mem{Base: b, Disp: q8Scales + 64 + ahead})
-		q, pairs := GP64(), GP64()
-		row := func(p int) {
-			x := v.vector()
-			VBROADCASTSS(Mem{Base: a, Disp: 4 * p}, x)
-			for i := range acc {
-				VFMADD231PS(x, v.scaled(Mem{Base: q, Disp: 32 * p}, i, s[i]), acc[i])
-			}
-		}
-		MOVQ(b, q)
-		MOVQ(count, pairs)
-		SHRQ(U8(1), pairs)
-		JZ(LabelRef("last"))
-		Label("pair")
-		PREFETCHT0(Mem{Base: q, Disp: ahead})
-		row(0)
-		row(1)
-		ADDQ(U8(8), a)
-		ADDQ(U8(64), q)
-		DECQ(pairs)
-		JNZ(LabelRef("pair"))
-		Label("last")
-		TESTQ(U32(1), count)
-		JZ(LabelRef("whole"))
-		row(0)
-		Label("whole")
-		ADDQ(I32(q8Block), b)
-	})
-	v.finish(acc)
-}
-
 func (v isa) panelBF16() {
 	name := "widenBF16" + v.suffix
 	TEXT(name, NOSPLIT, "func(k int, dst *float32, b *uint16)")
@@ -260,32 +180,6 @@ func (v isa) panelBF16() {
 		VMOVUPS(v.even(w), Mem{Base: dst, Disp: i * v.bytes})
 	}
 	Label("done")
-	VZEROUPPER()
-	RET()
-}
-
-func (v isa) panelQ8() {
-	name := "widenQ8" + v.suffix
-	TEXT(name, NOSPLIT, "func(k int, dst *float32, b *byte)")
-	Pragma("noescape")
-	Doc(name + " converts an int8 panel to a float32 panel.")
-	k := Load(Param("k"), GP64())
-	dst := Load(Param("dst"), GP64())
-	b := Load(Param("b"), GP64())
-	blocks(k, func(count reg.Register) {
-		s := v.scales(b)
-		q := GP64()
-		MOVQ(b, q)
-		Label("row")
-		for i := range s {
-			VMOVUPS(v.scaled(Mem{Base: q}, i, s[i]), Mem{Base: dst, Disp: i * v.bytes})
-		}
-		ADDQ(U8(32), q)
-		SUBQ(I32(-128), dst)
-		DECQ(count)
-		JNZ(LabelRef("row"))
-		ADDQ(I32(q8Block), b)
-	})
 	VZEROUPPER()
 	RET()
 }

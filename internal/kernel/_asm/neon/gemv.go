@@ -5,15 +5,16 @@ import "github.com/seqmix/seqmix/internal/kernel/_asm/internal/arm64"
 // panelVectors make the 32 columns of a panel.
 const panelVectors = panelBytes / vector
 
-// gemv emits the kernels for weights in bfloat16, int8 and int4: the product of one row,
-// and the conversion of a panel to float32.
+// gemv emits the kernels for weights in bfloat16, int8 and int4: for the first the product
+// of one row, and the conversion of a panel to float32, for the others the products of
+// rows that are split into digits.
 func gemv(file *arm64.File) {
 	rowBF16(file)
-	rowQ8(file)
-	rowQ4(file)
 	widenBF16(file)
-	widenQ8(file)
-	widenQ4(file)
+	split(file)
+	tilesQ8(file)
+	tileQ4(file)
+	expandQ4(file)
 }
 
 // panelSums returns the sums of the columns, which begin with zero.
@@ -86,70 +87,6 @@ func widenBF16(file *arm64.File) {
 		f.ADDI(2*panelBytes, dst)
 	}, func() {
 		eachPair(f, b, func(i int, both vec) { f.Write(f.ShiftLeft(both, 16), mem{Base: dst, Off: i * vector}) })
-	})
-	f.RET()
-}
-
-// The blocks of an int8 panel: 32 rows of 32 numbers, then the scales.
-const (
-	q8Row    = 32
-	q8Scales = 32 * q8Row
-	q8Block  = q8Scales + panelBytes
-)
-
-// q8Blocks emits a loop over the blocks of k and, within, over their rows, with the
-// weights of a row, times the scales.
-func q8Blocks(f *asm, k, b reg, row func(w func(i int) vec)) {
-	most := f.R()
-	f.MOVI(32, most)
-	f.Label("block")
-	var scales []vec
-	for i := 0; i < panelVectors; i += 2 {
-		x, y := f.ReadPair(mem{Base: b, Off: q8Scales + i*vector})
-		scales = append(scales, x, y)
-	}
-	count, q := f.R(), f.R()
-	f.MinTo(k, most, count)
-	f.SUB(count, k)
-	f.MOV(b, q)
-	f.Loop("row", count, func() {
-		f.Prefetch(mem{Base: q, Off: ahead})
-		x, y := f.ReadPair(mem{Base: q})
-		var ints []vec
-		for _, bytes := range []vec{x, y} {
-			low, high := f.WidenLow8(bytes), f.WidenHigh8(bytes)
-			ints = append(ints, f.WidenLow16(low), f.WidenHigh16(low), f.WidenLow16(high), f.WidenHigh16(high))
-		}
-		row(func(i int) vec { return f.Mul(f.FromInt(ints[i]), scales[i]) })
-		f.ADDI(q8Row, q)
-	})
-	f.ADDI(q8Block, b)
-	f.CBNZ(k, "block")
-}
-
-func rowQ8(file *arm64.File) {
-	f := file.Func("gemvQ8NEON", "func(k int, a *float32, b *byte, c *float32, add bool)",
-		"computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of an int8 panel; k is not 0.")
-	k, a, b := f.Load("k"), f.Load("a"), f.Load("b")
-	acc := panelSums(f)
-	q8Blocks(f, k, b, func(w func(i int) vec) {
-		x := f.Read1Next(a)
-		for i := range acc {
-			f.MulAddLane(w(i), x, 0, acc[i])
-		}
-	})
-	gemmStore(f, [][]vec{acc})
-}
-
-func widenQ8(file *arm64.File) {
-	f := file.Func("widenQ8NEON", "func(k int, dst *float32, b *byte)", "converts an int8 panel to a float32 panel; k is not 0.")
-	k, dst, b := f.Load("k"), f.Load("dst"), f.Load("b")
-	q8Blocks(f, k, b, func(w func(i int) vec) {
-		for i := 0; i < panelVectors; i += 2 {
-			x := w(i)
-			f.WritePair(x, w(i+1), mem{Base: dst, Off: i * vector})
-		}
-		f.ADDI(panelBytes, dst)
 	})
 	f.RET()
 }

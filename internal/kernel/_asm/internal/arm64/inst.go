@@ -88,6 +88,19 @@ func (f *Func) MinTo(a, b, dst R) {
 	f.CMP(a, b)
 	f.emit("CSEL LT, R%d, R%d, R%d", use(a), use(b), def(dst))
 }
+// LargerTo makes dst the larger of numbers with a sign.
+func (f *Func) LargerTo(a, b, dst R) {
+	f.CMP(a, b)
+	f.emit("CSEL GT, R%d, R%d, R%d", use(a), use(b), def(dst))
+}
+
+// LessOrEqual makes dst yes if a ≤ b, and no otherwise.
+func (f *Func) LessOrEqual(a, b, yes, no, dst R) {
+	f.CMP(a, b)
+	f.emit("CSEL LE, R%d, R%d, R%d", use(yes), use(no), def(dst))
+}
+func (f *Func) SUBTo(a, b, dst R)    { f.emit("SUB R%d, R%d, R%d", use(b), use(a), def(dst)) }
+func (f *Func) Store4(r R, m Mem)    { f.emit("MOVW R%d, %d(R%d)", use(r), m.Off, use(m.Base)) }
 func (f *Func) Multiply(a, b, dst R) { f.emit("MUL R%d, R%d, R%d", use(a), use(b), def(dst)) }
 
 // Prefetch brings memory into the first level of the caches, PrefetchL2 into the second.

@@ -315,3 +315,51 @@ func (f *Func) SwapNeighbours(x V) V {
 // CompareScalars compares the first lanes: BVS branches if one is NaN, BEQ if they are
 // equal.
 func (f *Func) CompareScalars(a, b V) { f.emit("FCMPS F%d, F%d", use(b), use(a)) }
+
+// Products of the lower or the upper four of eight lanes of 16 bits, with 32 bits each:
+// alone, or added to acc.
+func (f *Func) MulWideLow(a, b V) V {
+	return f.wide(0x0e60c000, "smull v%d.4s, v%d.4h, v%d.4h", a, b)
+}
+func (f *Func) MulWideHigh(a, b V) V {
+	return f.wide(0x4e60c000, "smull2 v%d.4s, v%d.8h, v%d.8h", a, b)
+}
+func (f *Func) MulAddWideLow(a, b, acc V) {
+	f.word(0x0e608000, "smlal v%d.4s, v%d.4h, v%d.4h", mod(acc), use(a), use(b))
+}
+func (f *Func) MulAddWideHigh(a, b, acc V) {
+	f.word(0x4e608000, "smlal2 v%d.4s, v%d.8h, v%d.8h", mod(acc), use(a), use(b))
+}
+
+func (f *Func) wide(bits uint32, comment string, a, b V) V {
+	r := f.V()
+	f.word(bits, comment, def(r), use(a), use(b))
+	return r
+}
+
+// AddPairsInt is AddPairs for integers.
+func (f *Func) AddPairsInt(a, b V) V { return f.binary(0x4ea0bc00, "addp", a, b) }
+
+// ExchangeHalves returns x2 x3 x0 x1.
+func (f *Func) ExchangeHalves(x V) V {
+	r := f.V()
+	f.emit("VEXT $8, V%d.B16, V%d.B16, V%d.B16", use(x), use(x), def(r))
+	return r
+}
+
+// RoundToInt rounds to the nearest integers, and to even ones in the middle.
+func (f *Func) RoundToInt(x V) V { return f.unary(0x4e21a800, "fcvtns v%d.4s, v%d.4s", x) }
+
+// Narrow returns the lower halves of the lanes of a and b.
+func (f *Func) Narrow(a, b V) V {
+	r := f.unary(0x0e612800, "xtn v%d.4h, v%d.4s", a)
+	f.word(0x4e612800, "xtn2 v%d.8h, v%d.4s", mod(r), use(b))
+	return r
+}
+
+// BitsOf returns the first lane.
+func (f *Func) BitsOf(x V) R {
+	r := f.R()
+	f.emit("FMOVS F%d, R%d", use(x), def(r))
+	return r
+}

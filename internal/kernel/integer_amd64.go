@@ -1,0 +1,95 @@
+//go:build !purego
+
+package kernel
+
+import "github.com/seqmix/seqmix/internal/cpu"
+
+// The kernels for AVX-512 multiply bytes, for which the tier alone is not enough. Where
+// the machine has no such instructions, those for AVX2 are next.
+
+func splitBlocks(dst []byte, a []float32, blocks int) {
+	switch {
+	case cpu.VNNI:
+		splitAVX512(blocks, &dst[0], &a[0])
+	case cpu.AVX2 || cpu.AVX512:
+		splitAVX2(blocks, &dst[0], &a[0])
+	default:
+		splitBlocksGeneric(dst, a, blocks)
+	}
+}
+
+func tileQ8Rows() int {
+	switch {
+	case cpu.VNNI:
+		return 4
+	case cpu.AVX2 || cpu.AVX512:
+		return 6
+	default:
+		return tileQ8RowsGeneric
+	}
+}
+
+func tileQ8Whole(c []float32, ldc int, x, panel []byte, m, blocks int, add bool) {
+	switch {
+	case cpu.VNNI:
+		tileQ8AVX512(blocks, &x[0], &panel[0], &c[0], ldc, m, add)
+	case cpu.AVX2 || cpu.AVX512:
+		tileQ8AVX2(blocks, &x[0], &panel[0], &c[0], ldc, m, add)
+	default:
+		tileQ8Generic(c, ldc, x, panel, m, blocks, add)
+	}
+}
+
+func tileQ8AVX512(blocks int, x, b *byte, c *float32, ldc, m int, add bool) {
+	ldx := blocks * splitBytes
+	switch m {
+	case 1:
+		tileQ8x1AVX512(blocks, x, ldx, b, c, ldc, add)
+	case 2:
+		tileQ8x2AVX512(blocks, x, ldx, b, c, ldc, add)
+	case 3:
+		tileQ8x3AVX512(blocks, x, ldx, b, c, ldc, add)
+	case 4:
+		tileQ8x4AVX512(blocks, x, ldx, b, c, ldc, add)
+	}
+}
+
+func tileQ8AVX2(blocks int, x, b *byte, c *float32, ldc, m int, add bool) {
+	ldx := blocks * splitBytes
+	switch m {
+	case 1:
+		tileQ8x1AVX2(blocks, x, ldx, b, c, ldc, add)
+	case 2:
+		tileQ8x2AVX2(blocks, x, ldx, b, c, ldc, add)
+	case 3:
+		tileQ8x3AVX2(blocks, x, ldx, b, c, ldc, add)
+	case 4:
+		tileQ8x4AVX2(blocks, x, ldx, b, c, ldc, add)
+	case 5:
+		tileQ8x5AVX2(blocks, x, ldx, b, c, ldc, add)
+	case 6:
+		tileQ8x6AVX2(blocks, x, ldx, b, c, ldc, add)
+	}
+}
+
+func tileQ4Whole(c []float32, x, panel []byte, blocks int, add bool) {
+	switch {
+	case cpu.VNNI:
+		tileQ4x1AVX512(blocks, &x[0], 0, &panel[0], &c[0], 0, add)
+	case cpu.AVX2 || cpu.AVX512:
+		tileQ4x1AVX2(blocks, &x[0], 0, &panel[0], &c[0], 0, add)
+	default:
+		tileQ4Generic(c, x, panel, blocks, add)
+	}
+}
+
+func expandQ4(dst, panel []byte, blocks int) {
+	switch {
+	case cpu.AVX512:
+		expandQ4AVX512(blocks, &dst[0], &panel[0])
+	case cpu.AVX2:
+		expandQ4AVX2(blocks, &dst[0], &panel[0])
+	default:
+		expandQ4Generic(dst, panel, blocks)
+	}
+}

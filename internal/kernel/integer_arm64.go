@@ -1,0 +1,50 @@
+//go:build !purego
+
+package kernel
+
+import "github.com/seqmix/seqmix/internal/cpu"
+
+func splitBlocks(dst []byte, a []float32, blocks int) {
+	if cpu.NEON {
+		splitNEON(blocks, &dst[0], &a[0])
+	} else {
+		splitBlocksGeneric(dst, a, blocks)
+	}
+}
+
+func tileQ8Rows() int {
+	if cpu.NEON {
+		return 3
+	}
+	return tileQ8RowsGeneric
+}
+
+func tileQ8Whole(c []float32, ldc int, x, panel []byte, m, blocks int, add bool) {
+	ldx := blocks * splitBytes
+	switch {
+	case !cpu.NEON:
+		tileQ8Generic(c, ldc, x, panel, m, blocks, add)
+	case m == 1:
+		tileQ8x1NEON(blocks, &x[0], ldx, &panel[0], &c[0], ldc, add)
+	case m == 2:
+		tileQ8x2NEON(blocks, &x[0], ldx, &panel[0], &c[0], ldc, add)
+	case m == 3:
+		tileQ8x3NEON(blocks, &x[0], ldx, &panel[0], &c[0], ldc, add)
+	}
+}
+
+func tileQ4Whole(c []float32, x, panel []byte, blocks int, add bool) {
+	if cpu.NEON {
+		tileQ4x1NEON(blocks, &x[0], 0, &panel[0], &c[0], 0, add)
+	} else {
+		tileQ4Generic(c, x, panel, blocks, add)
+	}
+}
+
+func expandQ4(dst, panel []byte, blocks int) {
+	if cpu.NEON {
+		expandQ4NEON(blocks, &dst[0], &panel[0])
+	} else {
+		expandQ4Generic(dst, panel, blocks)
+	}
+}

@@ -1,0 +1,17 @@
+//go:build purego || !(amd64 || arm64)
+
+package kernel
+
+func splitBlocks(dst []byte, a []float32, blocks int) { splitBlocksGeneric(dst, a, blocks) }
+
+func tileQ8Rows() int { return tileQ8RowsGeneric }
+
+func tileQ8Whole(c []float32, ldc int, x, panel []byte, m, blocks int, add bool) {
+	tileQ8Generic(c, ldc, x, panel, m, blocks, add)
+}
+
+func tileQ4Whole(c []float32, x, panel []byte, blocks int, add bool) {
+	tileQ4Generic(c, x, panel, blocks, add)
+}
+
+func expandQ4(dst, panel []byte, blocks int) { expandQ4Generic(dst, panel, blocks) }
