@@ -9,67 +9,98 @@ import (
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/checkpoint"
+	"github.com/seqmix/seqmix/internal/short"
 	"github.com/seqmix/seqmix/lm"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/ssm"
 	"github.com/seqmix/seqmix/tensor"
 )
 
-// The peak of resident memory while a model is loaded is the memory of the model and no
-// more than 64 MiB: the file is given back while it is read.
-func TestLoadResident(t *testing.T) {
-	if dir := os.Getenv("CHECKPOINT_TEST_LOAD"); dir != "" {
-		loadAndReport(t, dir)
+// The peak of resident memory, while a model is loaded, reads a prompt and writes, is the
+// memory of its weights and its state and no more than 64 MiB: the file is given back while
+// it is read, and all layers have the temporary memory of one.
+func TestResident(t *testing.T) {
+	if dir := os.Getenv("CHECKPOINT_TEST_RESIDENT"); dir != "" {
+		runAndReport(t, dir, os.Getenv("CHECKPOINT_TEST_FORMAT"))
 		return
 	}
 	if raceEnabled {
 		t.Skip("the race detector takes memory of its own")
 	}
-	const dim, layers = 640, 12
+	const dim, layers = 640, 24
 	e := nn.NewEmbedding(50280, dim)
 	m := &lm.Model{Embedding: e, Head: e.Head(), Norm: nn.NewRMSNorm(dim, 1e-5)}
 	for range layers {
 		m.Layers = append(m.Layers, &seqmix.Residual{Norm: nn.NewRMSNorm(dim, 1e-5), Mixer: must(ssm.NewMamba(ssm.MambaConfig{DModel: dim}))})
 	}
 	m.Quantize(tensor.BFloat16)
-	dir := made{m, strings.Replace(mambaConfig, "24", fmt.Sprint(layers), 1), mambaName}.write(t)
+	dir := made{m, mambaConfig, mambaName}.write(t)
+	for _, format := range short.First([]tensor.DType{tensor.BFloat16, tensor.Int8, tensor.Float32}) {
+		t.Run(format.String(), func(t *testing.T) { checkResident(t, dir, format) })
+	}
+}
 
-	cmd := exec.Command(os.Args[0], "-test.run=^TestLoadResident$", "-test.v")
-	cmd.Env = append(os.Environ(), "CHECKPOINT_TEST_LOAD="+dir)
+// checkResident runs a model in another process, of which it checks the memory.
+func checkResident(t *testing.T, dir string, format tensor.DType) {
+	cmd := exec.Command(os.Args[0], "-test.run=^TestResident$", "-test.v")
+	cmd.Env = append(os.Environ(), "CHECKPOINT_TEST_RESIDENT="+dir, "CHECKPOINT_TEST_FORMAT="+format.String())
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	_, report, ok := strings.Cut(string(out), "resident: ")
-	var resident, memory, file int
-	if _, err := fmt.Sscan(report, &resident, &memory, &file); !ok || err != nil {
+	var loaded, peak, weights, state, file int
+	if _, err := fmt.Sscan(report, &loaded, &peak, &weights, &state, &file); !ok || err != nil {
 		t.Fatalf("no report (%v)\n%s", err, out)
 	}
-	t.Logf("%d MB at most for a model of %d MB, from a file of %d MB", resident>>20, memory>>20, file>>20)
-	if extra := resident - memory; extra > 64<<20 || file < 64<<20 {
-		t.Errorf("%d MiB more than the model takes", extra>>20)
+	const MiB = 1 << 20
+	t.Logf("MiB: %d once loaded, %d at most, of which weights %d and state %d; from a file of %d", loaded/MiB, peak/MiB, weights/MiB, state/MiB, file/MiB)
+	if weights < 64*MiB || file < 64*MiB || state < MiB || peak < weights {
+		t.Error("the model is not what this test is about")
+	}
+	if extra := peak - weights - state; extra > 64*MiB {
+		t.Errorf("%d MiB more than weights and state", extra/MiB)
 	}
 }
 
-// loadAndReport is the other process.
-func loadAndReport(t *testing.T, dir string) {
-	f, err := checkpoint.OpenModel(dir, checkpoint.ModelOptions{})
-	if err != nil {
+// runAndReport is the other process.
+func runAndReport(t *testing.T, dir, format string) {
+	d := must(tensor.ParseDType(format))
+	f := must(checkpoint.OpenModel(dir, checkpoint.ModelOptions{Weights: &d}))
+	m := must(f.Load())
+	file := f.FileBytes
+	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	m, err := f.Load()
-	if err != nil {
-		t.Fatal(err)
+	loaded := peakResident(t)
+	s := must(m.NewSession())
+	prompt := make([]int, 512)
+	for i := range prompt {
+		prompt[i] = i
 	}
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		t.Fatal(err)
+	for range 2 { // some memory is taken the second time
+		s.Reset()
+		next := prompt
+		for range 32 {
+			if err := s.Feed(next...); err != nil {
+				t.Fatal(err)
+			}
+			s.Logits()
+			next = prompt[:1]
+		}
 	}
+	peak := peakResident(t)
+	_, weights := m.Size()
+	fmt.Println("resident:", loaded, peak, weights, len(must(s.AppendBinary(nil))), file)
+}
+
+// peakResident returns the most memory that this process has had, in bytes.
+func peakResident(t *testing.T) int {
+	status := must(os.ReadFile("/proc/self/status"))
 	_, high, _ := strings.Cut(string(status), "VmHWM:")
 	var kilobytes int
 	if _, err := fmt.Sscan(high, &kilobytes); err != nil {
 		t.Fatal(err)
 	}
-	_, bytes := m.Size()
-	fmt.Println("resident:", kilobytes<<10, bytes, f.FileBytes)
+	return kilobytes << 10
 }
