@@ -32,8 +32,8 @@
 // computed with integers. In every block the row that is multiplied is rounded to
 // multiples of a power of two, chosen so that the largest magnitude becomes a number of
 // 22 bits, or, if all are below 2^-105, of 2^-126: an element is off by at most 2^-22 of
-// that magnitude, which is what float32 rounds to itself, and less than what int8 keeps
-// of a weight by a factor of 2^14. The sum of products
+// that magnitude, where int8 leaves a weight off by up to 2^-8 of the largest. The sum of
+// products
 //
 //	s = Σ_p x_p · q_p    x_p the multiples, q_p the integers of the weights
 //

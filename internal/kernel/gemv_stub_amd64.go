@@ -103,3 +103,13 @@ func tileQ8x6AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, ad
 //
 //go:noescape
 func tileQ4x1AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+
+// fitQ4AVX512 is fit4.block for 16 blocks, whose elements i are the 16 from w[16*i] on. try and best have room for 512 bytes. It returns a bit for each block that has no element of an ordinary magnitude, or one of another, and of which the results are not valid.
+//
+//go:noescape
+func fitQ4AVX512(w *float32, try *byte, best *byte, codes *byte, scales *uint16) uint32
+
+// quantizeQ8AVX512 rounds blocks of 32 elements to int8, until there is one that has no element of an ordinary magnitude, or one of another. It returns the number of those that are left.
+//
+//go:noescape
+func quantizeQ8AVX512(blocks int, q *int8, scales *float32, w *float32) int

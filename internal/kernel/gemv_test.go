@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"runtime"
 	"slices"
 	"testing"
@@ -189,14 +190,77 @@ func TestQuantizeQ4(t *testing.T) {
 	}
 }
 
-func BenchmarkQuantizeQ4(b *testing.B) {
+// TestQuantizeTiers tests that all tiers round to the same numbers: blocks of any kind,
+// some of which are in the format already, and among them special ones.
+func TestQuantizeTiers(t *testing.T) {
+	for _, s := range [][2]int{{7, 320}, {40, 33}, {3, 31}, {50, 64}} {
+		n, k := s[0], s[1]
+		w := normal(n * k)
+		for i := range w {
+			switch i / 64 % 7 {
+			case 1: // bfloat16
+				w[i] = math.Float32frombits(math.Float32bits(w[i]) &^ 0xffff)
+			case 2: // few different numbers
+				w[i] = float32(math.Round(float64(w[i]) * 3))
+			case 3: // one that is much larger
+				if i%64 == 7 {
+					w[i] *= 100
+				}
+			case 4: // int4
+				w[i] = Q4Codes[int(math.Float32bits(w[i])>>5&15)] * 0.375
+			case 5: // tiny, and subnormal
+				w[i] *= 1e-38
+			}
+		}
+		w[n*k/3], w[n*k/2] = float32(math.Inf(1)), float32(math.NaN())
+		q, scales := make([]int8, n*k), make([]float32, n*Q4RowBlocks(k))
+		codes, scales4 := make([]byte, n*Q4RowLen(k)), make([]uint16, n*Q4RowBlocks(k))
+		var first []any
+		cputest.ForEachTier(t, func(t *testing.T) {
+			QuantizeQ8(q, scales, w, n, k)
+			QuantizeQ4(codes, scales4, w, n, k)
+			bits := make([]uint32, len(scales))
+			for i, s := range scales {
+				bits[i] = math.Float32bits(s)
+			}
+			got := []any{slices.Clone(q), bits, slices.Clone(codes), slices.Clone(scales4)}
+			if first == nil {
+				first = got
+			}
+			for i, what := range []string{"integers", "scales", "codes", "scales of int4"} {
+				if !reflect.DeepEqual(got[i], first[i]) {
+					t.Errorf("%d×%d: other %s than in another tier", n, k, what)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkQuantize(b *testing.B) {
 	const n, k = 100, 1024
 	w := normal(n * k)
-	codes, scales := make([]byte, n*Q4RowLen(k)), make([]uint16, n*Q4RowBlocks(k))
-	b.SetBytes(4 * n * k)
-	for b.Loop() {
-		QuantizeQ4(codes, scales, w, n, k)
+	rounded := make([]float32, n*k)
+	for i, v := range w {
+		rounded[i] = math.Float32frombits(math.Float32bits(v) &^ 0xffff)
 	}
+	q, codes := make([]int8, n*k), make([]byte, n*Q4RowLen(k))
+	scales, scales4 := make([]float32, n*Q4RowBlocks(k)), make([]uint16, n*Q4RowBlocks(k))
+	panels8, panels4 := make([]byte, Q8PanelLen(n, k)), make([]byte, Q4PanelLen(n, k))
+	run := func(name string, f func()) {
+		b.Run(name, func(b *testing.B) {
+			cputest.BenchEachTier(b, func(b *testing.B) {
+				b.SetBytes(4 * n * k)
+				for b.Loop() {
+					f()
+				}
+			})
+		})
+	}
+	run("int8", func() { QuantizeQ8(q, scales, w, n, k) })
+	run("int4", func() { QuantizeQ4(codes, scales4, w, n, k) })
+	run("int4/bfloat16", func() { QuantizeQ4(codes, scales4, rounded, n, k) })
+	run("int8/pack", func() { PackQ8Panels(panels8, q, scales, n, k) })
+	run("int4/pack", func() { PackQ4Panels(panels4, codes, scales4, n, k) })
 }
 
 func checkQ4Block(t *testing.T, got, w []float32) {

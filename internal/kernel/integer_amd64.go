@@ -93,3 +93,27 @@ func expandQ4(dst, panel []byte, blocks int) {
 		expandQ4Generic(dst, panel, blocks)
 	}
 }
+
+// fitQ4 rounds the first n blocks of f.
+func fitQ4(f *fits4, n int) {
+	if !cpu.AVX512 {
+		fitQ4Generic(f, 0, n)
+		return
+	}
+	Transpose(f.lanes[:], fitLanes, f.w[:], QuantBlock, fitLanes, QuantBlock)
+	bad := fitQ4AVX512(&f.lanes[0], &f.try[0], &f.best[0], &f.codes[0], &f.scales[0])
+	for i := range n {
+		if bad>>i&1 != 0 {
+			fitQ4Generic(f, i, i+1)
+		}
+	}
+}
+
+// quantizeBlocks rounds n blocks, or those before the first that is special, to int8, and
+// returns the number of blocks that are left.
+func quantizeBlocks(q []int8, scales, w []float32, n int) int {
+	if n == 0 || !cpu.AVX512 {
+		return n
+	}
+	return quantizeQ8AVX512(n, &q[0], &scales[0], &w[0])
+}

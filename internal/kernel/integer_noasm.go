@@ -15,3 +15,8 @@ func tileQ4Whole(c []float32, x, panel []byte, blocks int, add bool) {
 }
 
 func expandQ4(dst, panel []byte, blocks int) { expandQ4Generic(dst, panel, blocks) }
+
+func fitQ4(f *fits4, n int) { fitQ4Generic(f, 0, n) }
+
+// quantizeBlocks rounds none, and returns n as the number of blocks that are left.
+func quantizeBlocks(_ []int8, _, _ []float32, n int) int { return n }

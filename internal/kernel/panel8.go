@@ -96,14 +96,33 @@ func Q8PanelRow(dst []float32, panels []byte, row, k int) {
 // largest magnitude over 127, so that the error of an element is at most half a
 // scale. Blocks of zeros have scale 0. An infinity or NaN makes its block NaN.
 func QuantizeQ8(q []int8, scales []float32, w []float32, n, k int) {
+	if k%QuantBlock == 0 {
+		quantizeRow(q[:n*k], scales, w[:n*k]) // rows are blocks as any others
+		return
+	}
 	blocks := (k + QuantBlock - 1) / QuantBlock
 	for j := range n {
-		for b := range blocks {
-			lo, hi := j*k+b*QuantBlock, j*k+min((b+1)*QuantBlock, k)
-			scales[j*blocks+b] = quantizeBlock(q[lo:hi], w[lo:hi])
-		}
+		quantizeRow(q[j*k:(j+1)*k], scales[j*blocks:], w[j*k:(j+1)*k])
 	}
 }
+
+// quantizeRow rounds blocks of which the last may be shorter.
+func quantizeRow(q []int8, scales []float32, w []float32) {
+	for len(w) > 0 {
+		whole := min(len(w)/QuantBlock, quantizedAtOnce)
+		done := whole - quantizeBlocks(q, scales, w, whole)
+		q, scales, w = q[done*QuantBlock:], scales[done:], w[done*QuantBlock:]
+		if done == whole && whole > 0 {
+			continue
+		}
+		n := min(QuantBlock, len(w))
+		scales[0] = quantizeBlock(q[:n], w[:n])
+		q, scales, w = q[n:], scales[1:], w[n:]
+	}
+}
+
+// quantizedAtOnce is the number of blocks that are rounded without a pause.
+const quantizedAtOnce = 1 << 11
 
 // roundToEven rounds a number of a magnitude below 2^51 to the nearest integer, which is
 // to even in the middle: the sum has no bits for fractions.

@@ -11,14 +11,42 @@ import "math"
 func QuantizeQ4(codes []byte, scales []uint16, w []float32, n, k int) {
 	blocks := Q4RowBlocks(k)
 	checkPacked("int4", len(codes), n*Q4RowLen(k), len(w), n*k)
-	for j := range n {
-		for b := range blocks {
-			var f fit4
-			out := codes[(j*blocks+b)*q4RowBytes:][:q4RowBytes]
-			scales[j*blocks+b] = f.block(w[j*k+b*QuantBlock : j*k+min((b+1)*QuantBlock, k)])
-			for i := range out {
-				out[i] = f.codes[2*i] | f.codes[2*i+1]<<4
-			}
+	var f fits4
+	for b := 0; b < n*blocks; b += fitLanes {
+		some := min(fitLanes, n*blocks-b)
+		for i := range some {
+			row, at := (b+i)/blocks*k, (b+i)%blocks*QuantBlock
+			block := f.w[i*QuantBlock:][:QuantBlock]
+			clear(block[copy(block, w[row+at:row+min(at+QuantBlock, k)]):])
+		}
+		fitQ4(&f, some)
+		copy(codes[b*q4RowBytes:], f.codes[:some*q4RowBytes])
+		copy(scales[b:], f.scales[:some])
+	}
+}
+
+// fitLanes is the number of blocks that are rounded at a time.
+const fitLanes = 16
+
+// fits4 is the rounding of some blocks: their elements, and what they are rounded to.
+type fits4 struct {
+	w      [fitLanes * QuantBlock]float32
+	codes  [fitLanes * q4RowBytes]byte
+	scales [fitLanes]uint16
+
+	// For kernels with a block in each lane: the elements in this order, the codes of a
+	// scale that is tried, and those of the best.
+	lanes     [fitLanes * QuantBlock]float32
+	try, best [fitLanes * QuantBlock]byte
+}
+
+// fitQ4Generic rounds blocks lo to hi-1.
+func fitQ4Generic(f *fits4, lo, hi int) {
+	for i := lo; i < hi; i++ {
+		var one fit4
+		f.scales[i] = one.block(f.w[i*QuantBlock:][:QuantBlock])
+		for j := range q4RowBytes {
+			f.codes[i*q4RowBytes+j] = one.codes[2*j] | one.codes[2*j+1]<<4
 		}
 	}
 }
@@ -120,14 +148,14 @@ func (f *fit4) try(w []float32, s float32, bound float32) bool {
 		code := nearest4(x)
 		codes[i] = code
 		c := Q4Codes[code]
-		d := x - c
-		d *= d
+		// The conversions keep compilers from fusing, for the same bits everywhere.
+		d := float32((x - c) * (x - c))
 		sum += d
 		if d > most {
 			most = d
 		}
-		num += x * c
-		den += c * c
+		num += float32(x * c)
+		den += float32(c * c)
 	}
 	err := float64(sum) * float64(s) * float64(s)
 	bound *= inverse

@@ -38,6 +38,8 @@ func main() {
 	int4Tile512(codes)
 	int8Tiles256()
 	int4Tile256(codes)
+	fit()
+	quantizeQ8()
 	Generate()
 }
 

@@ -88,6 +88,7 @@ func (f *Func) MinTo(a, b, dst R) {
 	f.CMP(a, b)
 	f.emit("CSEL LT, R%d, R%d, R%d", use(a), use(b), def(dst))
 }
+
 // LargerTo makes dst the larger of numbers with a sign.
 func (f *Func) LargerTo(a, b, dst R) {
 	f.CMP(a, b)
