@@ -80,11 +80,13 @@ func measure(l *textmodel.Model, prompt, tokens, repeat int) (speed, error) {
 		}
 		s.Logits()
 		r.Prefill = max(r.Prefill, float64(prompt)/time.Since(begin).Seconds())
-		saved, err := s.AppendBinary(nil)
-		if err != nil {
-			return r, err
+		if r.State == 0 {
+			saved, err := s.AppendBinary(nil)
+			if err != nil {
+				return r, err
+			}
+			r.State = len(saved)
 		}
-		r.State = len(saved)
 		begin = time.Now()
 		for i := range tokens {
 			if err := s.Feed(ids[i%len(ids)]); err != nil {

@@ -73,6 +73,7 @@ func (f Floats) CopyTo(dst []float32) {
 // Append appends the encoded record to b.
 func (r *Record) Append(b []byte) []byte {
 	start := len(b)
+	b = slices.Grow(b, r.room())
 	b = append(b, magic...)
 	b = appendBytes(b, []byte(r.Kind))
 	b = binary.AppendUvarint(b, uint64(r.Version))
@@ -87,7 +88,6 @@ func (r *Record) Append(b []byte) []byte {
 			b = append(b, f.raw...)
 			continue
 		}
-		b = slices.Grow(b, 4*len(f.values))
 		for _, v := range f.values {
 			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
 		}
@@ -97,6 +97,18 @@ func (r *Record) Append(b []byte) []byte {
 		b = appendBytes(b, n)
 	}
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[start:], table))
+}
+
+// room returns about how many bytes Append appends: no fewer, unless a name is long.
+func (r *Record) room() int {
+	n := 64 + binary.MaxVarintLen64*(len(r.Ints)+len(r.Floats)+len(r.Nested))
+	for _, f := range r.Floats {
+		n += 4 * f.Len()
+	}
+	for _, v := range r.Nested {
+		n += len(v)
+	}
+	return n
 }
 
 func appendBytes(b, v []byte) []byte {
