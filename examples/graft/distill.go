@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"strings"
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/lm"
@@ -25,6 +26,12 @@ func mixerParams(m *lm.Model, layers []int) iter.Seq2[string, *tensor.Tensor] {
 	}
 }
 
+// isConstant reports whether a parameter is one of Hyena's that do not learn: the positions
+// that filters are made of, and their windows.
+func isConstant(name string) bool {
+	return strings.Contains(name, "pos_emb.") || strings.Contains(name, "modulation.")
+}
+
 // distill teaches each new mixer, on its own, to do what the one in its place in the teacher
 // does with the inputs that it has there. The loss is the mean square of the difference over
 // that of what is to be.
@@ -35,7 +42,7 @@ func (g *grafter) distill(ctx context.Context) error {
 		return err
 	}
 	rate := train.WarmupCosine(0, g.distillRate, g.distillRate/20, g.options.distill/20, g.options.distill)
-	s := newShards(params, nil)
+	s := newShards(params, isConstant)
 	p := newCourse(g.out, "distillation", "of the outputs unexplained", g.options.distill)
 	defer p.finish()
 	for step := range g.options.distill {

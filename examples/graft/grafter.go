@@ -44,7 +44,11 @@ func (g *grafter) run(ctx context.Context) error {
 	if len(g.layers) == 0 {
 		return fmt.Errorf("the teacher has no attention: its blocks are %v", g.config.Pattern)
 	}
-	fmt.Fprintf(g.out, "judged by %d bytes of held-out files, in sequences of %d; %s in blocks %v\n\n", len(g.judges[0].IDs)*len(g.judges), g.length, g.mixer, g.layers)
+	judged := 0
+	for _, b := range g.judges {
+		judged += len(b.IDs)
+	}
+	fmt.Fprintf(g.out, "judged by %d bytes of held-out files, in sequences of %d; %s in blocks %v\n\n", judged, g.length, g.mixer, g.layers)
 	if err := g.report("teacher", g.teacher); err != nil {
 		return err
 	}
@@ -103,6 +107,10 @@ func (g *grafter) heal(ctx context.Context) error {
 	if err := g.tune(ctx, "fine-tuning", l); err != nil {
 		return err
 	}
+	// What is judged is what the file holds.
+	if err := hybrid.Save(g.path(), g.grafted, g.student); err != nil {
+		return err
+	}
 	if err := g.report(fmt.Sprintf("after %d steps of fine-tuning", g.steps), g.student); err != nil || !g.control {
 		return err
 	}
@@ -116,13 +124,12 @@ func (g *grafter) heal(ctx context.Context) error {
 	return g.report(fmt.Sprintf("to compare: the teacher after %d steps more", g.steps), same)
 }
 
-// finish writes the student and measures what it costs beside the teacher.
+// path returns where the student is written.
+func (g *grafter) path() string { return filepath.Join(g.dir, modelFile) }
+
+// finish measures what the student costs beside the teacher.
 func (g *grafter) finish(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return err
-	}
-	path := filepath.Join(g.dir, modelFile)
-	if err := hybrid.Save(path, g.grafted, g.student); err != nil {
 		return err
 	}
 	g.teacher.Quantize(g.student.Embedding.Weight.DType())
@@ -147,7 +154,7 @@ func (g *grafter) finish(ctx context.Context) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(g.out, "\n%s is written\n", path)
+	_, err = fmt.Fprintf(g.out, "\n%s is written\n", g.path())
 	return err
 }
 

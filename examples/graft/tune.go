@@ -17,7 +17,7 @@ type lesson struct {
 	model   *lm.Model
 	teacher *lm.Model // whose predictions are to be met too; nil for none
 	kl      float64   // how much these count; the text counts 1-kl
-	frozen  func(name string) bool
+	frozen  func(name string) bool // nil if all learns
 }
 
 // tune lets a model learn from text and from the predictions of a teacher.
@@ -28,7 +28,7 @@ func (g *grafter) tune(ctx context.Context, what string, l lesson) error {
 		return err
 	}
 	rate := train.WarmupCosine(0, g.rate, g.rate/20, g.steps/20, g.steps)
-	s := newShards(m.Params(), l.frozen)
+	s := newShards(m.Params(), func(name string) bool { return isConstant(name) || l.frozen != nil && l.frozen(name) })
 	p := newCourse(g.out, what, bitsPerByte, g.steps)
 	defer p.finish()
 	for step := range g.steps {
