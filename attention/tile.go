@@ -137,9 +137,34 @@ func (a *attend) strip(t *tile, blk *block, p, r0, r1 int) {
 	kernel.OnlineSoftmax(s, n, out, t.width, t.max[r0:r1], t.sum[r0*kernel.SoftmaxLanes:], rows, n, t.width)
 	from := t.head*dim - t.base // a multiple of panel
 	for j := 0; j < t.width; j += panel {
-		values := blk.values[(from+j)*c.blockLen+lo*panel:]
-		kernel.Gemm(out[j:], t.width, s[lo-k0:], n, values, rows, panel, hi-lo, true)
+		values := blk.values[(from+j)*c.blockLen:]
+		if a.safe(t, values, p, lo, hi, r0, r1) {
+			kernel.Gemm(out[j:], t.width, s[lo-k0:], n, values[lo*panel:], rows, panel, hi-lo, true)
+			continue
+		}
+		for r := range rows {
+			lo, hi := a.within(t, p, lo, hi, r0+r)
+			if lo < hi {
+				kernel.Gemm(out[r*t.width+j:], t.width, s[r*n+lo-k0:], n, values[lo*panel:], 1, panel, hi-lo, true)
+			}
+		}
 	}
+}
+
+// within returns which keys from lo to hi-1 of the block at position p row r sees.
+func (a *attend) within(t *tile, p, lo, hi, r int) (from, to int) {
+	from, to = a.mask.visible(t.positions[r], a.keys)
+	return max(from-p, lo), min(to-p, hi)
+}
+
+// safe reports whether a panel of values can be multiplied by the weights of rows r0 to
+// r1-1 as a whole: what some rows do not see has the weight 0 and must be finite then.
+// Rows see more and more of the last keys, and less and less of the first.
+func (a *attend) safe(t *tile, values []float32, p, lo, hi, r0, r1 int) bool {
+	_, end := a.within(t, p, lo, hi, r0)
+	first, _ := a.within(t, p, lo, hi, r1-1)
+	end, first = max(end, lo), min(first, hi)
+	return kernel.AllFinite(values[end*panel:hi*panel]) && kernel.AllFinite(values[lo*panel:first*panel])
 }
 
 // cap bounds scores smoothly: c·tanh(s/c).

@@ -206,7 +206,14 @@ func (w *worker) strip(s *State, u int, at cursor, q tensor.Mat, i0, i1 int) {
 	}
 	values := part(s.values, u, s.valueLen())
 	for j := 0; j < ldo; j += panel {
-		kernel.Gemm(w.out[i0*ldo+j:], ldo, w.scores, ld, values[j*s.room:], rows, panel, seen, at.summed)
+		v, all := values[j*s.room:], at.kept+i0+1 // the keys that all rows see
+		if kernel.AllFinite(v[all*panel : seen*panel]) {
+			kernel.Gemm(w.out[i0*ldo+j:], ldo, w.scores, ld, v, rows, panel, seen, at.summed)
+			continue
+		}
+		for r := range rows { // what a row does not see has the weight 0, of which NaN would remain
+			kernel.Gemm(w.out[(i0+r)*ldo+j:], ldo, w.scores[r*ld:], ld, v, 1, panel, all+r, at.summed)
+		}
 	}
 }
 

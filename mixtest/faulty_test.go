@@ -113,6 +113,8 @@ func (m *mixer) wrongAfter(dst, src tensor.Seq) {
 		dst.At(1, 0)[0] += dst.At(0, 0)[0]
 	case m.is("looks ahead") && dst.Len > 1:
 		dst.At(0, 0)[0] += src.At(0, 1)[0]
+	case m.is("multiplies what is later by zero") && dst.Len > 1:
+		dst.At(dst.Batch-1, 0)[0] += 0 * src.At(dst.Batch-1, 1)[0]
 	case m.is("counts cores"):
 		dst.At(0, 0)[0] += 1e-6 * float32(runtime.GOMAXPROCS(0))
 	case m.is("packed differs") && m.weight.Packed():

@@ -42,7 +42,7 @@ func (t *tester) differences(src tensor.Seq, only map[string]error) map[string]e
 		if only != nil && only[name] == nil {
 			return
 		}
-		if err := t.slopes(gradient, at, ddst.Data, func(v []float32) []float32 { set(v); return t.mix(x).Data }); err != nil {
+		if err := t.slopes(gradient, at, ddst.Data, directions, coordinates, func(v []float32) []float32 { set(v); return t.mix(x).Data }); err != nil {
 			failed[name] = err
 		}
 	}
@@ -67,8 +67,9 @@ const (
 )
 
 // slopes compares the gradient of the loss Σ weights·output(x) at a point with finite
-// differences.
-func (t *tester) slopes(gradient, at, weights []float32, output func(x []float32) []float32) error {
+// differences, along so many random directions and for so many coordinates beside that of
+// the largest element.
+func (t *tester) slopes(gradient, at, weights []float32, directions, coordinates int, output func(x []float32) []float32) error {
 	if len(at) == 0 {
 		return nil
 	}
@@ -83,7 +84,7 @@ func (t *tester) slopes(gradient, at, weights []float32, output func(x []float32
 			return fmt.Errorf("along a random direction: %w", err)
 		}
 	}
-	for _, i := range t.sample(gradient) {
+	for _, i := range t.sample(gradient, coordinates) {
 		v := make([]float64, len(at))
 		v[i] = 1
 		if err := l.compare(gradient, v); err != nil {
@@ -103,7 +104,7 @@ func (t *tester) direction(n int) []float64 {
 }
 
 // sample returns the place of the largest element and some random ones.
-func (t *tester) sample(gradient []float32) []int {
+func (t *tester) sample(gradient []float32, coordinates int) []int {
 	largest := 0
 	for i, g := range gradient {
 		if math.Abs(float64(g)) > math.Abs(float64(gradient[largest])) {

@@ -128,7 +128,8 @@ func TestMixer(m seqmix.Mixer, o Options) error {
 // [TestMixer]:
 //
 //   - however a sequence is cut, the pieces give what the whole does;
-//   - no output depends on a later input;
+//   - no output depends on a later input, nor on another sequence, even if that is NaN or
+//     infinite;
 //   - streams of one mixer do not influence one another, on several goroutines
 //     neither;
 //   - streams advanced by [seqmix.MixEach] do what they do alone, bit for bit;
@@ -143,6 +144,7 @@ func TestStreamer(m seqmix.Streamer, o Options) error {
 	return run(m, o, []check{
 		{"cuts", checkCuts},
 		{"causality", checkCausality},
+		{"causality of what is not finite", checkNonFinite},
 		{"independent streams", checkStreams},
 		{"streams together", checkTogether},
 		{"Reset", checkReset},

@@ -54,6 +54,7 @@ func TestFaults(t *testing.T) {
 		{"packed differs", "packing"},
 		{"forgets between pieces", "cuts"},
 		{"looks ahead", "causality"},
+		{"multiplies what is later by zero", "causality of what is not finite"},
 		{"streams share", "independent streams"},
 		{"group advances one stream", "streams together"},
 		{"group keeps the states", "streams together"},

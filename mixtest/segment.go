@@ -19,7 +19,7 @@ func checkSegments(t *tester) error {
 	want, wantGrads := t.backward(t.src, ddst)
 	half := t.half()
 	for _, lengths := range [][]int{{t.Len}, {half, t.Len - half}, {1, 0, t.Len - 1}, repeated(max(t.Len/4, 1), t.Len)} {
-		dst, dsrc, grads := like(t.src), like(t.src), seqmix.NewGrads(t.m)
+		dst, dsrc, grads := like(t.src), like(t.src), t.newGrads()
 		if err := t.segments(dst, dsrc, ddst, grads, lengths); err != nil {
 			return err
 		}
@@ -68,6 +68,9 @@ func (t *tester) segments(dst, dsrc, ddst tensor.Seq, grads seqmix.Grads, length
 	return nil
 }
 
+// stateReach is how many positions a state is looked at through: it is recorded often.
+const stateReach = 24
+
 // stateGradient compares the gradient of the state after n positions, of a loss that has
 // the outputs and the last state in it, with finite differences.
 func (t *tester) stateGradient(n int) error {
@@ -75,7 +78,7 @@ func (t *tester) stateGradient(n int) error {
 	if err != nil {
 		return err
 	}
-	rest := clone(t.src.Slice(n, t.Len))
+	rest := clone(t.src.Slice(n, min(t.Len, n+stateReach)))
 	ddst := t.random(t.Batch, rest.Len)
 	output := func(x []float32) (seqmix.SegmentTape, *seqmix.State, []float32) {
 		dst := like(rest)
@@ -101,7 +104,7 @@ func (t *tester) stateGradient(n int) error {
 	from := 0
 	for i, p := range tensorsOf(first) {
 		part := func(all []float32) []float32 { return all[from : from+p.Len()] }
-		err := t.slopes(part(gradient), part(at), weights, func(x []float32) []float32 {
+		err := t.slopes(part(gradient), part(at), weights, 1, 1, func(x []float32) []float32 {
 			moved := slices.Clone(at)
 			copy(part(moved), x)
 			_, _, y := output(moved)

@@ -107,6 +107,36 @@ func checkCausality(t *tester) error {
 	return nil
 }
 
+// checkNonFinite puts numbers that are not finite into one sequence from some position on.
+// The outputs before it and the other sequences may change by rounding only, of whole
+// sequences and of pieces.
+func checkNonFinite(t *tester) error {
+	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		for _, at := range []int{1, t.Len / 3, t.Len / 2, t.Len - 1} {
+			if at < 1 || at >= t.Len {
+				continue
+			}
+			src := clone(t.src)
+			part := src.Sequence(t.Batch - 1)
+			for i := range part.At(0, at) {
+				part.At(0, at)[i] = float32(bad)
+			}
+			for name, got := range map[string]tensor.Seq{
+				"as a whole": t.mix(src), "in a piece": feed(t.stream(t.Batch), src, t.Len), "in two": feed(t.stream(t.Batch), src, at-1, t.Len-at+1),
+			} {
+				err := near(got.Sequence(t.Batch-1).Slice(0, at), t.want.Sequence(t.Batch-1).Slice(0, at), t.Tol)
+				for b := range t.Batch - 1 {
+					err = errors.Join(err, near(got.Sequence(b), t.want.Sequence(b), t.Tol))
+				}
+				if err != nil {
+					return fmt.Errorf("with %v at position %d, %s: %w", bad, at, name, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
 func checkStreams(t *tester) error {
 	first, second := t.stream(t.Batch), t.stream(t.Batch)
 	other := t.random(t.Batch, t.Len)

@@ -29,10 +29,21 @@ func (t *tester) cotangent() tensor.Seq {
 	return g
 }
 
+// newGrads returns zero gradients of all parameters, constants too.
+func (t *tester) newGrads() seqmix.Grads {
+	g := seqmix.NewGrads(t.m)
+	for _, p := range t.params() {
+		if g[p.param] == nil {
+			g[p.param] = tensor.New(p.param.Shape()...)
+		}
+	}
+	return g
+}
+
 // backward records src and computes all gradients.
 func (t *tester) backward(src, ddst tensor.Seq) (tensor.Seq, seqmix.Grads) {
 	_, tape := t.record(src)
-	dsrc, grads := like(src), seqmix.NewGrads(t.m)
+	dsrc, grads := like(src), t.newGrads()
 	tape.Backward(dsrc, ddst, grads)
 	return dsrc, grads
 }
@@ -74,7 +85,7 @@ func (t *tester) recordInPlace() error {
 	for i := range x.Data {
 		x.Data[i] = float32(math.NaN()) // what is needed of src was to be copied
 	}
-	dsrc, grads := like(t.src), seqmix.NewGrads(t.m)
+	dsrc, grads := like(t.src), t.newGrads()
 	tape.Backward(dsrc, ddst, grads)
 	return explain(t.nearGrads(dsrc, grads, want, wantGrads, 1), "recorded with dst for src")
 }
@@ -117,7 +128,7 @@ func checkBackwardAgain(t *tester) error {
 	ddst := t.cotangent()
 	want, wantGrads := t.backward(t.src, ddst)
 	_, tape := t.record(t.src)
-	grads := seqmix.NewGrads(t.m)
+	grads := t.newGrads()
 	for range 2 {
 		dsrc := like(t.src)
 		tape.Backward(dsrc, ddst, grads)
@@ -132,7 +143,7 @@ func checkBackwardInPlace(t *tester) error {
 	ddst := t.cotangent()
 	want, wantGrads := t.backward(t.src, ddst)
 	_, tape := t.record(t.src)
-	grads := seqmix.NewGrads(t.m)
+	grads := t.newGrads()
 	tape.Backward(ddst, ddst, grads)
 	return explain(t.nearGrads(ddst, grads, want, wantGrads, 1), "dsrc is ddst")
 }
@@ -144,7 +155,7 @@ func checkBackwardOutside(t *tester) error {
 	ddst := frame(given, float32(math.NaN()))
 	dsrc := frame(like(t.src), -12345.5)
 	_, tape := t.record(src.Seq)
-	tape.Backward(dsrc.Seq, ddst.Seq, seqmix.NewGrads(t.m))
+	tape.Backward(dsrc.Seq, ddst.Seq, t.newGrads())
 	errs := []error{
 		explain(dsrc.intact(), "outside dsrc"),
 		explain(same(ddst.Seq, given), "ddst was changed"),

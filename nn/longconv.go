@@ -239,6 +239,7 @@ type convUnit struct {
 	dst, src          []float32
 	dim, width        int
 	spectrum, scratch []float32
+	causal            bool // whether results depend on inputs up to theirs only
 }
 
 func (l *longConvLoop) unit(b, block int, spectrum, scratch []float32) convUnit {
@@ -246,16 +247,19 @@ func (l *longConvLoop) unit(b, block int, spectrum, scratch []float32) convUnit 
 	return convUnit{
 		plan: l.spectrum.plan, dim: l.src.Dim, width: min(convBlock, l.src.Dim-at),
 		dst: l.dst.Data[b*l.dst.Stride+at:], src: l.src.Data[b*l.src.Stride+at:],
-		spectrum: spectrum, scratch: scratch,
+		spectrum: spectrum, scratch: scratch, causal: l.spectrum.causal(),
 	}
 }
 
 // convolve convolves the first n positions of src.
 func (u *convUnit) convolve(dst []float32, ldd int, src []float32, n int, conj bool) {
-	if conj {
+	switch {
+	case conj:
 		u.plan.Correlate(dst, ldd, src, u.dim, n, u.width, u.spectrum, u.scratch, 0, 1)
-	} else {
+	case u.causal:
 		u.plan.Convolve(dst, ldd, src, u.dim, n, u.width, u.spectrum, u.scratch, 0, 1)
+	default:
+		u.plan.ConvolveAll(dst, ldd, src, u.dim, n, u.width, u.spectrum, u.scratch, 0, 1)
 	}
 }
 

@@ -45,6 +45,9 @@ type convSpectrum struct {
 	all  []float32 // nil if it is not kept
 }
 
+// causal reports whether results by s depend on inputs up to their positions only.
+func (s *convSpectrum) causal() bool { return s.kind == wholeSpectrum && s.conv.Causal() }
+
 // spectrum returns the spectrum for sequences of so many positions.
 func (c *LongConv) spectrum(kind spectrumKind, length int) convSpectrum {
 	plan, log := convPlan(length)

@@ -286,7 +286,7 @@ func (u *streamStrip) transform(dst, src []float32, n int, scratch *tensor.Scrat
 	for c := 0; c < u.width; c += convBlock {
 		unit := convUnit{
 			plan: u.spectrum.plan, dim: u.stream.conv.Dim(), width: min(convBlock, u.width-c),
-			spectrum: u.spectrum.block((u.at+c)/convBlock, room), scratch: temp,
+			spectrum: u.spectrum.block((u.at+c)/convBlock, room), scratch: temp, causal: u.spectrum.causal(),
 		}
 		unit.convolve(dst[c:], convStrip, src[c:], n, false)
 	}

@@ -144,11 +144,19 @@ func (p *ConvPlan) Spectrum(dst, h []float32, ldh, n, channels, lo, hi int) {
 // distances ldd and lds; dst may be src, with the same distance, and else overlaps
 // nothing. scratch holds at least ScratchLen elements; calls at the same time need one
 // each. The error is that of a transform: about 1e-6 of the largest element of the
-// channel's result, and a result depends, in rounding, on later inputs too.
+// channel's result, and a result depends, in rounding, on later inputs too. An input that
+// is not finite makes NaN of the results from its position on, of its channel, and of no
+// others.
 //
 // It panics if a slice is too short or n above Len.
 func (p *ConvPlan) Convolve(dst []float32, ldd int, src []float32, lds, n, channels int, spectrum, scratch []float32, lo, hi int) {
-	p.convolve(dst, ldd, src, lds, n, channels, spectrum, scratch, lo, hi, false)
+	p.convolve(dst, ldd, src, lds, n, channels, spectrum, scratch, lo, hi, causalProduct)
+}
+
+// ConvolveAll is Convolve for a spectrum by which results depend on later inputs, too. One
+// that is not finite makes NaN of all results of its channel.
+func (p *ConvPlan) ConvolveAll(dst []float32, ldd int, src []float32, lds, n, channels int, spectrum, scratch []float32, lo, hi int) {
+	p.convolve(dst, ldd, src, lds, n, channels, spectrum, scratch, lo, hi, allProduct)
 }
 
 // Correlate is the adjoint of Convolve, with the same arguments:
@@ -158,19 +166,61 @@ func (p *ConvPlan) Convolve(dst []float32, ldd int, src []float32, lds, n, chann
 // With the gradient of a loss for src it gives, by the spectrum of the filter, the
 // gradient for the input, and by that of the input the gradient for the filter.
 func (p *ConvPlan) Correlate(dst []float32, ldd int, src []float32, lds, n, channels int, spectrum, scratch []float32, lo, hi int) {
-	p.convolve(dst, ldd, src, lds, n, channels, spectrum, scratch, lo, hi, true)
+	p.convolve(dst, ldd, src, lds, n, channels, spectrum, scratch, lo, hi, conjugateProduct)
 }
 
-func (p *ConvPlan) convolve(dst []float32, ldd int, src []float32, lds, n, channels int, spectrum, scratch []float32, lo, hi int, conj bool) {
+// A convProduct says what is made of two transforms.
+type convProduct uint8
+
+const (
+	causalProduct convProduct = iota
+	allProduct
+	conjugateProduct
+)
+
+func (p *ConvPlan) convolve(dst []float32, ldd int, src []float32, lds, n, channels int, spectrum, scratch []float32, lo, hi int, kind convProduct) {
 	p.check("convolution", len(spectrum), p.SpectrumLen(channels), len(src), lds, n, channels, lo, hi)
 	p.check("convolution", len(scratch), p.ScratchLen(), len(dst), ldd, n, channels, lo, hi)
 	size := p.ScratchLen()
 	buf := scratch[:size]
 	for b := lo; b < hi; b++ {
 		p.first(buf, src, lds, n, channels, b)
-		p.middle(buf, spectrum[b*size:(b+1)*size], conj)
+		p.middle(buf, spectrum[b*size:(b+1)*size], kind == conjugateProduct)
+		if kind == causalProduct && !allFinite(buf[:fftRow]) && p.convolveFinite(dst, ldd, src, lds, n, channels, spectrum, buf, b) {
+			continue
+		}
 		p.last(dst, ldd, buf, n, channels, b)
 	}
+}
+
+// convolveFinite computes block b if there are inputs in it that are not finite, which
+// show in every row of what they are transformed to. It transforms the inputs before them,
+// and reports whether there are any.
+func (p *ConvPlan) convolveFinite(dst []float32, ldd int, src []float32, lds, n, channels int, spectrum, buf []float32, b int) bool {
+	at := b * ConvBlock
+	width := min(channels-at, ConvBlock)
+	before := make([]float32, n*width)
+	var end [ConvBlock]int // of the finite inputs of each channel
+	found := false
+	for c := range width {
+		for end[c] < n && isFinite(src[end[c]*lds+at+c]) {
+			before[end[c]*width+c] = src[end[c]*lds+at+c]
+			end[c]++
+		}
+		found = found || end[c] < n
+	}
+	if !found {
+		return false
+	}
+	p.first(buf, before, width, n, width, 0)
+	p.middle(buf, spectrum[b*len(buf):(b+1)*len(buf)], false)
+	p.last(dst[at:], ldd, buf, n, width, 0)
+	for c := range width {
+		for t := end[c]; t < n; t++ {
+			dst[t*ldd+at+c] = float32(math.NaN())
+		}
+	}
+	return true
 }
 
 func (p *ConvPlan) check(what string, size, wantSize, elems, ld, n, channels, lo, hi int) {
