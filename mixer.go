@@ -106,11 +106,12 @@ func Release(t Tape) {
 // nothing.
 type Grads map[*tensor.Tensor]*tensor.Tensor
 
-// NewGrads returns zero gradients for all parameters of m.
+// NewGrads returns zero gradients for all parameters of m but the constants among them,
+// see [tensor.Tensor.SetConstant]: those are as good as frozen.
 func NewGrads(m Mixer) Grads {
 	g := Grads{}
 	for _, p := range m.Params() {
-		if g[p] == nil {
+		if g[p] == nil && !p.IsConstant() {
 			g[p] = tensor.New(p.Shape()...)
 		}
 	}

@@ -118,9 +118,16 @@ func (c *ImplicitFilterConfig) validate() error {
 // The parameters have the names that they have in safari below filter_fn: pos_emb.z
 // (1, LMax, EmbDim), pos_emb.t (1, LMax, 1), implicit_filter.0.weight and so on, with
 // implicit_filter.1.freq (1, Width) for f, and modulation.deltas (1, 1, Channels) for δ.
-// NewImplicitFilter sets z, t and δ to what they are before training. A checkpoint's z
-// may have been trained, and t and δ are constants. All stay float32: rounding them would
-// change the filter far more than rounding the matrices of projections does.
+// NewImplicitFilter sets z, t and δ to what they are before training. All stay float32:
+// rounding them would change the filter far more than rounding the matrices of projections
+// does.
+//
+// z, t and δ are constants (see [tensor.Tensor.SetConstant]): checkpoints hold them, and
+// training leaves them alone unless it is told otherwise. t is never trained. δ is not by
+// default in safari (modulation_lr 0), nor is z in HyenaDNA (lr_pos_emb 0), whereas safari
+// and M2-BERT have z learn at 1e-5, some hundredth of the rate of everything else, without
+// decay; so the z of a checkpoint may differ from what is made here. To train z, call
+// SetConstant(false) on it and give it such a rate.
 type ImplicitFilter struct {
 	Z, T   *tensor.Tensor
 	Hidden []*Linear
@@ -151,6 +158,9 @@ func NewImplicitFilter(cfg ImplicitFilterConfig) (*ImplicitFilter, error) {
 		in = cfg.Width
 	}
 	f.setFeatures()
+	for _, t := range []*tensor.Tensor{f.Z, f.T, f.Deltas} {
+		t.SetConstant(true)
+	}
 	return f, nil
 }
 

@@ -21,8 +21,8 @@ const filterGradRows = 16 * normBlock
 //	du = dh·(e + Shift)   dδ = -sign(δ)·Σ_n dh·u·t·e   dt = -Σ_c dh·u·|δ|·e
 //	dq = da·f·cos(f·q)    df = Σ_n da·q·cos(f·q), of all layers
 //
-// Published models do not train t, and most of them not δ: leave these out of grads then. It
-// panics with a *tensor.ShapeError as Taps does.
+// z, t and δ are constants, which [seqmix.NewGrads] leaves out. It panics with a
+// *tensor.ShapeError as Taps does.
 func (f *ImplicitFilter) Backward(dh tensor.Mat, grads seqmix.Grads) {
 	f.checkTaps("nn.ImplicitFilter.Backward", dh)
 	if f.frozen(grads) {

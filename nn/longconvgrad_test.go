@@ -155,6 +155,9 @@ func TestImplicitFilterGradient(t *testing.T) {
 func TestImplicitFilterGradientParts(t *testing.T) {
 	const n = filterGradRows + 70
 	f := newFiltered(t, ImplicitFilterConfig{Channels: 3, LMax: n, Width: 4}, 1)
+	for _, p := range f.Params() {
+		p.SetConstant(false) // as one who trains the features of positions does
+	}
 	dh := seededSeq(3, 1, n, 3).Mat()
 	got, want := seqmix.NewGrads(f), seqmix.NewGrads(f)
 	f.fwd.Backward(dh, got)

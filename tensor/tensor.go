@@ -18,12 +18,13 @@ import (
 // Reading a Tensor is safe for many goroutines at once. Whoever changes one
 // (Pack, Convert, SetFloat32s, writing to Data) sees to it that nobody reads.
 type Tensor struct {
-	shape  []int
-	dtype  DType
-	weight bool // see NewWeight
-	packed bool
-	blank  blank
-	store  storage
+	shape    []int
+	dtype    DType
+	weight   bool // see NewWeight
+	constant bool // see SetConstant
+	packed   bool
+	blank    blank
+	store    storage
 }
 
 // storage holds the elements; which of the fields are in use depends on the format.

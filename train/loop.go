@@ -65,7 +65,7 @@ func NewRun(m *lm.Model, cfg Config) (*Run, error) {
 		return nil, err
 	}
 	for _, q := range r.adamw.params {
-		if cfg.Frozen == nil || !cfg.Frozen(q.name) {
+		if !q.p.IsConstant() && (cfg.Frozen == nil || !cfg.Frozen(q.name)) {
 			r.grads[q.p] = newLike(q.p)
 		}
 	}

@@ -510,7 +510,7 @@ func forwardAndBackward(c *goldentest.Case, m seqmix.Trainer) (gradients, error)
 	if err != nil {
 		return gradients{}, err
 	}
-	g := gradients{results{"out.y": y.Data, "grad.u": dx.Data}, seqmix.NewGrads(m)}
+	g := gradients{results{"out.y": y.Data, "grad.u": dx.Data}, allGrads(m)}
 	tape.Backward(dx, seqOf(c, "in.dy"), g.grads)
 	return g, nil
 }

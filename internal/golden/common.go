@@ -88,7 +88,7 @@ func layer(c *goldentest.Case, m seqmix.Trainer) (results, error) {
 	if err := c.Compare("out.y", recorded.Data); err != nil {
 		return nil, fmt.Errorf("recorded: %w", err)
 	}
-	grads := seqmix.NewGrads(m)
+	grads := allGrads(m)
 	tape.Backward(dx, seqOf(c, "in.dy"), grads)
 	r["grad.x"] = dx.Data
 	for name, p := range m.Params() {
@@ -107,7 +107,7 @@ func rmsNormResidual(c *goldentest.Case) (results, error) {
 	tensor.AddSeq(sum, sum, seqOf(c, "in.x"))
 	y, dx := like(sum), like(sum)
 	n.Mix(y, sum)
-	grads := seqmix.NewGrads(n)
+	grads := allGrads(n)
 	n.Backward(dx, seqOf(c, "in.dy"), sum, grads)
 	tensor.AddSeq(dx, dx, seqOf(c, "in.dresidual"))
 	return results{
@@ -188,7 +188,7 @@ func linear(c *goldentest.Case) (results, error) {
 	x := seqOf(c, "in.x")
 	y, dx := tensor.NewSeq(x.Batch, x.Len, l.Out()), like(x)
 	l.Apply(y, x)
-	grads := seqmix.NewGrads(l)
+	grads := allGrads(l)
 	l.Backward(dx, seqOf(c, "in.dy"), x, grads)
 	r := results{"out.y": y.Data, "grad.x": dx.Data, "grad.weight": grads.Of(l.Weight)}
 	if l.Bias != nil {
@@ -261,4 +261,16 @@ func inverseSoftplus(c *goldentest.Case) (results, error) {
 		dx[i] /= v
 	}
 	return results{"out.y": y, "grad.x": dx}, nil
+}
+
+// allGrads returns zero gradients of all parameters, those too that training leaves alone
+// by default: there are golden vectors for them.
+func allGrads(m seqmix.Mixer) seqmix.Grads {
+	g := seqmix.NewGrads(m)
+	for _, p := range m.Params() {
+		if g[p] == nil {
+			g[p] = tensor.New(p.Shape()...)
+		}
+	}
+	return g
 }

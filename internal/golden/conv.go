@@ -92,7 +92,7 @@ func convGradient(c *goldentest.Case, conv *nn.CausalConv1D, x tensor.Seq, r res
 	if err != nil {
 		return err
 	}
-	grads := seqmix.NewGrads(conv)
+	grads := allGrads(conv)
 	tape.Backward(dy, dy, grads)
 	if c.Has("in.dfinal") {
 		last := dy.Slice(x.Len, all.Len)

@@ -67,7 +67,7 @@ func addShiftGrads(c *goldentest.Case, r results, m *ssm.Shift) error {
 			b = p
 		}
 	}
-	u, grads := channelsLast(c, "in.u"), seqmix.NewGrads(m)
+	u, grads := channelsLast(c, "in.u"), allGrads(m)
 	unit := impulses(ltiConfig{Channels: u.Dim, Length: u.Len})
 	respond := func(dk tensor.Seq, grads seqmix.Grads) error {
 		tape, err := m.Record(like(unit), unit)

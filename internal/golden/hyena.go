@@ -367,7 +367,7 @@ func modalTaps(prefix string, form hyena.ModalForm) computation {
 		}
 		h := tensor.NewSeq(1, cfg.Length, cfg.Channels)
 		m.Taps(h.Mat())
-		r, grads := results{"out.h": channelsFirst(h)}, seqmix.NewGrads(m)
+		r, grads := results{"out.h": channelsFirst(h)}, allGrads(m)
 		if c.Has("in.dh") {
 			m.BackwardTaps(tapsOf(c, "in.dh"), grads)
 		}
@@ -528,7 +528,7 @@ func cascade(c *goldentest.Case, cfg *hyenaConfig, cc hyena.CascadeConfig) (resu
 	m.Apply(y, z)
 	r := results{"out.y": y.Data}
 	if c.Has("in.dy") {
-		dz, grads := like(z), seqmix.NewGrads(cascadeParams{m})
+		dz, grads := like(z), allGrads(cascadeParams{m})
 		m.Backward(dz, seqOf(c, "in.dy"), z, grads)
 		r["grad.z"] = dz.Data
 		for name, p := range m.Params() {

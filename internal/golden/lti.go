@@ -74,7 +74,7 @@ func standaloneS4D(c *goldentest.Case) (results, error) {
 	if err := streamed(c, block, u, "out.y", channelsFirst); err != nil {
 		return nil, err
 	}
-	grads := seqmix.NewGrads(block)
+	grads := allGrads(block)
 	du, dlayer := like(u), like(u)
 	for _, part := range []struct {
 		m       seqmix.Trainer
@@ -256,7 +256,7 @@ func fromState(c *goldentest.Case, m impulsive, length int) (results, error) {
 // what it makes of silence and of the input from a state.
 func addStateGrads(c *goldentest.Case, r results, m impulsive, length int) error {
 	u, initial := channelsLast(c, "in.u"), tensorOf(c, "in.state_ri")
-	grads := without(m, "D", seqmix.NewGrads(m))
+	grads := without(m, "D", allGrads(m))
 	unit := impulses(ltiConfig{Channels: u.Dim, Length: length})
 	tape, err := m.Record(like(unit), unit)
 	if err != nil {

@@ -87,7 +87,7 @@ func m2OneLayer(c *goldentest.Case) (results, error) {
 	mixer.Mix(dst, src)
 	mlp.Mix(dst, dst)
 	layer := seqmix.Stack{mixer, mlp}
-	recorded, dx, grads := like(src), like(src), seqmix.NewGrads(layer)
+	recorded, dx, grads := like(src), like(src), allGrads(layer)
 	tape, err := layer.Record(recorded, src)
 	if err != nil {
 		return nil, err

@@ -302,7 +302,7 @@ func linearCase(c *goldentest.Case, l interface {
 	src := seqOf(c, "in.x")
 	dst := tensor.NewSeq(src.Batch, src.Len, l.Out())
 	l.Apply(dst, src)
-	dx, grads := like(src), seqmix.NewGrads(l)
+	dx, grads := like(src), allGrads(l)
 	l.Backward(dx, seqOf(c, "in.dy"), src, grads)
 	r := results{"out.y": dst.Data, "out.dense": l.Matrix().Dense().Data(), "grad.x": dx.Data}
 	for name, p := range l.Params() {
@@ -403,7 +403,7 @@ func monarchPieces(c *goldentest.Case, m seqmix.Streamer, src tensor.Seq, out st
 func monarchShortConv(c *goldentest.Case) (results, error) {
 	conv := &nn.CausalConv1D{Weight: tensorOf(c, "param.weight"), Bias: tensorOf(c, "param.bias"), Activation: nn.Identity}
 	src := channelsLast(c, "in.u")
-	dst, du, grads := like(src), like(src), seqmix.NewGrads(conv)
+	dst, du, grads := like(src), like(src), allGrads(conv)
 	conv.Mix(dst, src)
 	conv.Backward(du, channelsLast(c, "in.dy"), src, grads)
 	return results{
@@ -510,7 +510,7 @@ func monarchTriangle(c *goldentest.Case) (results, error) {
 	if err := monarchPieces(c, m, src, "out.y"); err != nil {
 		return nil, err
 	}
-	dx, grads := like(src), seqmix.NewGrads(m)
+	dx, grads := like(src), allGrads(m)
 	m.Backward(dx, tensor.SeqOf(c.Tensor("in.dy"), x[0], x[1], 1), src, grads)
 	r := results{"out.y": dst.Data, "out.dense": m.Dense().Data(), "grad.x": dx.Data}
 	for name, p := range m.Params() {
