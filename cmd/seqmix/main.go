@@ -2,6 +2,7 @@
 // text, makes vectors of it, measures, inspects and converts models.
 //
 //	go run ./cmd/seqmix run -m DIR "Once upon a time"
+//	go run ./cmd/seqmix embed -m DIR "a text" "another"
 //	go run ./cmd/seqmix inspect DIR
 //	go run ./cmd/seqmix help
 //

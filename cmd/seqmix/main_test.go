@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/seqmix/seqmix/lm"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/ssm"
+	"github.com/seqmix/seqmix/tensor"
 	"github.com/seqmix/seqmix/tokenizer"
 )
 
@@ -139,6 +141,49 @@ func TestEmbed(t *testing.T) {
 	}
 }
 
+// The encoder is the one whose results package checkpoint compares with those of its
+// authors' code.
+func TestEmbedEncoder(t *testing.T) {
+	const dir = "testdata/m2-bert"
+	e, err := checkpoint.LoadEncoder(dir, checkpoint.ModelOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := [][]int{{3, 1, 4, 1, 5}, {9, 2, 6}}
+	x, err := e.Encode(texts, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := e.Embed(texts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for pool, want := range map[string]tensor.Mat{"": own, "first": x.First(), "mean": x.Mean()} {
+		out, _ := mustRun(t, "", "embed", "-q", "-m", dir, "--pool", pool, "--ids", "3 1 4 1 5", "9 2 6")
+		for i, line := range strings.Split(strings.TrimSpace(out), "\n") {
+			var v vector
+			if err := json.Unmarshal([]byte(line), &v); err != nil || !slices.Equal(v.Vector, want.Row(i)) || v.Tokens != len(texts[i]) {
+				t.Errorf("--pool %q: %s (%v), want %v", pool, line, err, want.Row(i))
+			}
+			seen[fmt.Sprint(v.Vector)] = true
+		}
+	}
+	if len(seen) != 6 {
+		t.Errorf("%d different vectors of 2 texts in 3 ways", len(seen))
+	}
+	for _, args := range [][]string{
+		{"--pool", "last", "--ids", "1"}, {"--ids", "1 x"}, {"--ids", "1 100000"}, {"--ids", ""}, {"no tokenizer"},
+	} {
+		if _, _, err := run(t, "", append([]string{"embed", "-q", "-m", dir}, args...)...); err == nil {
+			t.Errorf("%q gave no error", args)
+		}
+	}
+	if _, _, err := run(t, "", "run", "-q", "-m", dir, "--tokenizer", "bytes", "x"); err == nil {
+		t.Error("an encoder continued a text")
+	}
+}
+
 func TestBenchAndQuantize(t *testing.T) {
 	dir := newModel(t)
 	out, _ := mustRun(t, "", "bench", "-q", "-m", dir, "-p", "8", "-n", "4", "-r", "1", "--json", "--weights", "bfloat16")
@@ -184,7 +229,7 @@ func TestErrors(t *testing.T) {
 	for _, args := range [][]string{
 		{"run"}, {"run", "-m", "nowhere", "x"}, {"run", "-m", dir, "--weights", "float7", "x"}, {"run", "-m", dir, "-t", "-1", "x"},
 		{"run", "-m", dir, ""}, {"run", "-m", dir, "--tokenizer", "nowhere", "x"}, {"score", "-m", dir, "x"}, {"score", "-m", dir, "-f", "f", "x"},
-		{"embed", "-m", dir, "--pool", "max", "x"}, {"bench", "-m", dir, "-p", "0"}, {"inspect", "nowhere"},
+		{"embed", "-m", dir, "--pool", "max", "x"}, {"embed", "-m", dir, "--pool", "first", "x"}, {"bench", "-m", dir, "-p", "0"}, {"inspect", "nowhere"},
 		{"convert", dir}, {"convert", "--to", "int8", dir, "x"}, {"--threads", "-1", "inspect", dir}, {"unknown"},
 	} {
 		if _, _, err := run(t, "", args...); err == nil {

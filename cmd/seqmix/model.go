@@ -68,11 +68,21 @@ func (f *modelFlags) options(log io.Writer) (checkpoint.ModelOptions, error) {
 
 // load opens the model, says what it is and how much memory it will take, and loads it.
 func (f *modelFlags) load(log io.Writer) (*textmodel.Model, error) {
+	return loadWith(f, log, textmodel.Open)
+}
+
+// loadEncoder is load for an encoder.
+func (f *modelFlags) loadEncoder(log io.Writer) (*textmodel.Encoder, error) {
+	return loadWith(f, log, textmodel.OpenEncoder)
+}
+
+func loadWith[T any](f *modelFlags, log io.Writer, open func(string, textmodel.Options) (T, error)) (T, error) {
+	var none T
 	o, err := f.options(log)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
-	m, err := textmodel.Open(f.path, textmodel.Options{ModelOptions: o, Tokenizer: f.tokenizer, Found: func(m *checkpoint.ModelFile) {
+	m, err := open(f.path, textmodel.Options{ModelOptions: o, Tokenizer: f.tokenizer, Found: func(m *checkpoint.ModelFile) {
 		if !f.quiet {
 			fmt.Fprintln(log, m)
 		}
@@ -81,4 +91,13 @@ func (f *modelFlags) load(log io.Writer) (*textmodel.Model, error) {
 		err = fmt.Errorf("%w (--tokenizer names one)", err)
 	}
 	return m, err
+}
+
+// isEncoder reports whether the model is an encoder, without loading it.
+func (f *modelFlags) isEncoder() (bool, error) {
+	m, err := checkpoint.OpenModel(f.path, checkpoint.ModelOptions{})
+	if err != nil {
+		return false, err
+	}
+	return m.Encoder, m.Close()
 }

@@ -47,30 +47,48 @@ type Options struct {
 
 // Open loads a model and its tokenizer. path is one that [checkpoint.OpenModel] takes.
 func Open(path string, o Options) (*Model, error) {
-	file, err := checkpoint.OpenModel(path, o.ModelOptions)
+	file, t, err := open(path, o)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	if o.Found != nil {
-		o.Found(file)
-	}
-	m := &Model{Architecture: file.Architecture, End: file.End}
-	if m.Tokenizer, err = openTokenizer(path, o.Tokenizer, file); err != nil {
-		return nil, err
-	}
-	if m.Begin = m.Tokenizer.Begin(); len(m.Begin) == 0 {
-		m.Begin = file.Begin
-	}
+	m := &Model{Architecture: file.Architecture, Tokenizer: t, Begin: beginOf(t, file), End: file.End}
 	if m.Model, err = file.Load(); err != nil {
 		return nil, err
 	}
 	return m, nil
 }
 
+// open opens a model, which is not loaded, and its tokenizer.
+func open(path string, o Options) (*checkpoint.ModelFile, tokenizer.Tokenizer, error) {
+	file, err := checkpoint.OpenModel(path, o.ModelOptions)
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.Found != nil {
+		o.Found(file)
+	}
+	t, err := openTokenizer(path, o.Tokenizer, file)
+	if err != nil {
+		file.Close()
+		return nil, nil, err
+	}
+	return file, t, nil
+}
+
+// beginOf returns the tokens that texts begin with.
+func beginOf(t tokenizer.Tokenizer, file *checkpoint.ModelFile) []int {
+	if begin := t.Begin(); len(begin) > 0 {
+		return begin
+	}
+	return file.Begin
+}
+
 // Encode returns the ids of the beginning of a text.
-func (m *Model) Encode(text string) []int {
-	return append(append([]int(nil), m.Begin...), m.Tokenizer.Encode(text)...)
+func (m *Model) Encode(text string) []int { return encode(m.Begin, m.Tokenizer, text) }
+
+func encode(begin []int, t tokenizer.Tokenizer, text string) []int {
+	return append(append([]int(nil), begin...), t.Encode(text)...)
 }
 
 func openTokenizer(path, name string, file *checkpoint.ModelFile) (tokenizer.Tokenizer, error) {

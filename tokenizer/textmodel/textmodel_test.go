@@ -85,3 +85,26 @@ func TestTokenizers(t *testing.T) {
 		t.Error("a model that is not there was opened")
 	}
 }
+
+func TestOpenEncoder(t *testing.T) {
+	dir := data(t, "golden", "monarch", "m2-bert")
+	o := textmodel.Options{Tokenizer: "bytes"}
+	e, err := textmodel.OpenEncoder(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := e.Tokens("\x03\x07")
+	if n := len(ids); n < 2 || !slices.Equal(ids[n-2:], []int{3, 7}) {
+		t.Errorf("tokens %v", ids)
+	}
+	m, err := e.Embed([][]int{ids})
+	if err != nil || m.Cols != e.Dim() {
+		t.Errorf("a vector of %d elements (%v)", m.Cols, err)
+	}
+	if _, err := textmodel.Open(dir, o); err == nil {
+		t.Error("an encoder was opened as a language model")
+	}
+	if _, err := textmodel.OpenEncoder(data(t, "golden", "ssm", "lm-mamba1-hf"), o); err == nil {
+		t.Error("a language model was opened as an encoder")
+	}
+}
