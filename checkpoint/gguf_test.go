@@ -343,7 +343,7 @@ func TestGGUFFormats(t *testing.T) {
 		}
 		return logitsOf(t, m, ids)
 	}
-	for kind, tolerance := range map[uint32]float64{ggufF16: 0, ggufBF16: 0, ggufQ8_0: 1e-5, ggufQ4_0: 0.05} {
+	for kind, tolerance := range map[uint32]float64{ggufF16: 0, ggufBF16: 0, ggufQ8_0: 1e-5, ggufQ4_0: 1e-5} {
 		path := ggufOf(t, dir, "mamba2", kind, false)
 		want := logits(ggufOf(t, dir, "mamba2", kind, true), checkpoint.ModelOptions{})
 		if got := logits(path, checkpoint.ModelOptions{Weights: new(tensor.Float32)}); !slices.Equal(got, want) {

@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"encoding/binary"
+	"sync"
 
 	"github.com/seqmix/seqmix/internal/kernel"
 )
@@ -45,6 +46,47 @@ func readBlocks(dst []float32, raw []byte, d DType, from int) {
 		decodeBlock(block, raw[:size], d)
 		n := copy(dst, block[skip:])
 		dst, raw, skip = dst[n:], raw[size:], 0
+	}
+}
+
+// integers is blocks of 32 integers of at most 8 bits, with their scales.
+type integers struct {
+	q      []int8
+	scales []float32
+}
+
+var integerBuffers = sync.Pool{New: func() any { return new(integers) }}
+
+// grow makes room for n elements, a multiple of 32.
+func (b *integers) grow(n int) {
+	if cap(b.q) < n {
+		b.q, b.scales = make([]int8, n), make([]float32, n/shortBlock)
+	}
+	b.q, b.scales = b.q[:n], b.scales[:n/shortBlock]
+}
+
+// simple reports whether the elements of a type are integers of at most 8 bits times the
+// scale of their block of 32, as in package tensor's Int8.
+func (d DType) simple() bool { return d == Q8_0 || d == Q4_0 }
+
+// read fills b with the elements from the given one on, a multiple of 32, of blocks of a
+// simple type in raw.
+func (b *integers) read(raw []byte, d DType, from int) {
+	length, size := d.block()
+	raw = raw[from/length*size:]
+	for i := range b.scales {
+		block, q := raw[i*size:][:size], b.q[i*length:][:length]
+		b.scales[i] = float16(block)
+		if d == Q8_0 {
+			for j, v := range block[2:] {
+				q[j] = int8(v)
+			}
+			continue
+		}
+		low, high := q[:shortBlock/2], q[shortBlock/2:]
+		for j, v := range block[2:] {
+			low[j], high[j] = int8(v&15)-8, int8(v>>4)-8
+		}
 	}
 }
 

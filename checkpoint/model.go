@@ -17,9 +17,9 @@ import (
 type ModelOptions struct {
 	// Weights is the format of the weights, the matrices that only matrix products
 	// touch. nil stands for that of the file where package tensor has it, which is so
-	// of F32, BF16 and, but for the rounding of scales, Q8_0. The other types with
-	// blocks become int8, with a small loss, since the four bits of tensor.Int4 stand
-	// for other numbers, and all else float32. All other parameters are float32.
+	// of F32, BF16 and Q8_0. The other types with blocks become int8, since the four bits
+	// of tensor.Int4 stand for other numbers, and all else float32. That is exact for Q4_0
+	// and rounds Q4_1 and Q6_K a little. All other parameters are float32.
 	Weights *tensor.DType
 
 	// Unpacked leaves the weights in row-major order, as for training. The default is

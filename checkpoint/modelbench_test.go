@@ -60,7 +60,7 @@ func BenchmarkLoadModel(b *testing.B) {
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(mambaConfig), 0o666); err != nil {
 		b.Fatal(err)
 	}
-	for name, d := range map[string]*tensor.DType{"bfloat16": nil, "float32": new(tensor.Float32), "int8": new(tensor.Int8)} {
+	for name, d := range map[string]*tensor.DType{"bfloat16": nil, "float32": new(tensor.Float32), "int8": new(tensor.Int8), "int4": new(tensor.Int4)} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				f, err := checkpoint.OpenModel(dir, checkpoint.ModelOptions{Weights: d})

@@ -100,6 +100,9 @@ func (f *filler) convert(p piece, from, n int) error {
 		})
 		return errors.Join(fault, err)
 	}
+	if p.param.DType() == tensor.Int8 && p.entry.dtype.simple() && n/rows%shortBlock == 0 && p.entry.strides == nil {
+		return f.convertIntegers(p, from, n, rows)
+	}
 	s := tensor.GetScratch()
 	defer tensor.PutScratch(s)
 	src := tensor.FromFloat32s(s.Take(n), rows, n/rows)
@@ -111,6 +114,27 @@ func (f *filler) convert(p piece, from, n int) error {
 		p.param.SetRows(p.from, src)
 	}
 	return err
+}
+
+// convertIntegers is convert from one format of integers with scales to another, which
+// leaves both what they are.
+func (f *filler) convertIntegers(p piece, from, n, rows int) error {
+	raw, err := p.entry.open()
+	if err != nil {
+		return err
+	}
+	b := integerBuffers.Get().(*integers)
+	defer integerBuffers.Put(b)
+	b.grow(n)
+	if err := guard(func() { b.read(raw, p.entry.dtype, from) }); err != nil {
+		return err
+	}
+	src := tensor.FromInt8s(b.q, b.scales, rows, n/rows)
+	if err := f.check(p.entry, from, src); err != nil {
+		return err
+	}
+	p.param.SetRows(p.from, src)
+	return nil
 }
 
 // mapped returns rows of an entry as a tensor in the memory of the file, if it holds

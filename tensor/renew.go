@@ -70,7 +70,8 @@ const PanelRows = kernel.PanelWidth
 
 // SetRows makes src, rounded to the format of t and put into its order, the rows from
 // the given one on: the elements from*n and on of the row-major order, n being the last
-// dimension. src is n wide, a Float32 or BFloat16 tensor in row-major order. In a packed
+// dimension. src is n wide, a Float32, BFloat16 or Int8 tensor in row-major order; from
+// one Int8 tensor to another the integers and scales are copied. In a packed
 // tensor, from must be a multiple of [PanelRows], and the rows that complete the last
 // panel of src become zero: write them after it, or as a part of src.
 //
@@ -85,21 +86,38 @@ func (t *Tensor) SetRows(from int, src *Tensor) {
 	if t.packed && from%PanelRows != 0 {
 		panic(fmt.Sprintf("tensor: SetRows from %d of %v, want a multiple of %d", from, t, PanelRows))
 	}
-	if src.packed || src.dtype != Float32 && src.dtype != BFloat16 {
-		panic(fmt.Sprintf("tensor: SetRows of %v, want float32 or bfloat16 in row-major order", src))
+	if src.packed || src.dtype != Float32 && src.dtype != BFloat16 && src.dtype != Int8 {
+		panic(fmt.Sprintf("tensor: SetRows of %v, want float32, bfloat16 or int8 in row-major order", src))
 	}
-	if t.dtype == BFloat16 {
+	switch {
+	case src.dtype == Int8 && t.dtype == Int8:
+		t.setIntegers(from, m, k, src)
+	case src.dtype != Int8 && t.dtype == BFloat16:
 		t.setHalves(from, m, k, src)
-		return
-	}
-	if src.dtype == Float32 {
+	case src.dtype == Float32:
 		t.setFloats(from, m, k, src.memory().f32)
+	default:
+		b := takeBuffer(m * k)
+		values := b.data[:m*k]
+		src.CopyFloat32s(values)
+		if t.dtype == BFloat16 {
+			t.setHalves(from, m, k, FromFloat32s(values, m, k))
+		} else {
+			t.setFloats(from, m, k, values)
+		}
+		buffers.Put(b)
+	}
+}
+
+// setIntegers is SetRows from one int8 tensor to another.
+func (t *Tensor) setIntegers(from, m, k int, src *Tensor) {
+	s, blocks := &t.store, quantBlocks(k)
+	if t.packed {
+		kernel.PackQ8Panels(s.panels[kernel.Q8PanelLen(from, k):], src.store.q8, src.store.scales, m, k)
 		return
 	}
-	b := takeBuffer(m * k)
-	kernel.BF16ToFloat32(b.data[:m*k], src.store.u16)
-	t.setFloats(from, m, k, b.data[:m*k])
-	buffers.Put(b)
+	copy(s.q8[from*k:], src.store.q8)
+	copy(s.scales[from*blocks:], src.store.scales)
 }
 
 // setFloats is SetRows of m rows of k float32s.

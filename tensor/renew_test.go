@@ -54,6 +54,54 @@ func TestSetRows(t *testing.T) {
 	}
 }
 
+// Integers with scales pass from tensor to tensor as they are, and to other formats by
+// what they stand for.
+func TestSetRowsOfIntegers(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, shape := range [][2]int{{1, 1}, {33, 64}, {100, 33}} {
+		n, k := shape[0], shape[1]
+		blocks := (k + tensor.QuantBlock - 1) / tensor.QuantBlock
+		q, scales, values := make([]int8, n*k), make([]float32, n*blocks), make([]float32, n*k)
+		for i := range scales {
+			scales[i] = r.Float32()
+		}
+		for i := range q {
+			q[i] = int8(r.IntN(20) - 10)
+			values[i] = float32(q[i]) * scales[i/k*blocks+i%k/tensor.QuantBlock]
+		}
+		for _, d := range []tensor.DType{tensor.Float32, tensor.BFloat16, tensor.Int8, tensor.Int4} {
+			want := tensor.FromFloat32s(slices.Clone(values), n, k)
+			if d != tensor.Int8 {
+				want.Convert(d)
+			}
+			for _, packed := range []bool{false, true} {
+				got := tensor.NewWeight(n, k)
+				got.Renew(d, packed)
+				for from := 0; from < n; from += tensor.PanelRows {
+					to := min(from+tensor.PanelRows, n)
+					got.SetRows(from, tensor.FromInt8s(q[from*k:to*k], scales[from*blocks:to*blocks], to-from, k))
+				}
+				if !slices.Equal(got.Float32s(), want.Float32s()) {
+					t.Errorf("%v as %v, packed %v: the elements differ", shape, d, packed)
+				}
+			}
+		}
+	}
+	for name, f := range map[string]func(){
+		"elements": func() { tensor.FromInt8s(make([]int8, 5), make([]float32, 2), 2, 3) },
+		"scales":   func() { tensor.FromInt8s(make([]int8, 6), make([]float32, 1), 2, 3) },
+	} {
+		func() {
+			defer func() {
+				if _, ok := recover().(*tensor.ShapeError); !ok {
+					t.Errorf("the wrong number of %s: no ShapeError", name)
+				}
+			}()
+			f()
+		}()
+	}
+}
+
 // part returns some rows of a matrix.
 func part(m *tensor.Tensor, from, to int) *tensor.Tensor {
 	k := m.Dim(1)

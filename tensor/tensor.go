@@ -87,6 +87,20 @@ func FromBFloat16s(data []uint16, shape ...int) *Tensor {
 	return &Tensor{shape: slices.Clone(shape), dtype: BFloat16, store: storage{u16: data}}
 }
 
+// FromInt8s returns an Int8 tensor that uses data and scales as its memory: element i of
+// a row is data[i] times the scale of block i/[QuantBlock] of the row. It panics with a
+// *[ShapeError] if data has another size than the shape, or scales than there are blocks.
+func FromInt8s(data []int8, scales []float32, shape ...int) *Tensor {
+	t := &Tensor{shape: slices.Clone(shape), dtype: Int8, store: storage{q8: data, scales: scales}}
+	if elements(shape) != len(data) {
+		panic(&ShapeError{"tensor.FromInt8s", []int{len(data)}, shape})
+	}
+	if rows, cols := t.rowsCols(); len(scales) != rows*quantBlocks(cols) {
+		panic(&ShapeError{"tensor.FromInt8s", []int{len(scales)}, []int{rows, quantBlocks(cols)}})
+	}
+	return t
+}
+
 // Shape returns the dimensions. The caller must not change them.
 func (t *Tensor) Shape() []int { return t.shape }
 
