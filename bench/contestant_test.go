@@ -159,7 +159,7 @@ func TestLlamaMissing(t *testing.T) {
 	if v, err := llamaVersion(filepath.Dir(module)); v != "v9" || err != nil {
 		t.Errorf("%q, %v", v, err)
 	}
-	if _, err := findTorch("no-such-python", t.TempDir()); err == nil {
+	if _, err := findTorch("no-such-python", t.TempDir(), "x.py", nil); err == nil {
 		t.Error("a Python that is not there has PyTorch")
 	}
 }

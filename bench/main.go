@@ -50,6 +50,7 @@ type options struct {
 	python         string
 	kernels        bool
 	convolutions   bool
+	training       bool
 	benchtime      string
 	out, plots     string
 	raw            string
@@ -74,12 +75,13 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.python, "python", cmp.Or(os.Getenv("SEQMIX_BENCH_PYTHON"), "python3"), "Python to look for PyTorch in; or $SEQMIX_BENCH_PYTHON")
 	f.BoolVar(&o.kernels, "kernels", true, "run the benchmarks of kernels too")
 	f.BoolVar(&o.convolutions, "convolutions", true, "measure long convolutions too")
+	f.BoolVar(&o.training, "training", true, "measure training too")
 	f.StringVar(&o.benchtime, "benchtime", "300ms", "how long each of them runs")
 	f.StringVar(&o.out, "out", filepath.Join("docs", "benchmarks.md"), "file for the tables; - for standard output")
 	f.StringVar(&o.plots, "plots", "docs", "directory for the plots; empty for none")
 	f.StringVar(&o.raw, "json", "", "file for all measurements")
 	f.StringVar(&o.dir, "dir", "", "directory for models, of up to 6 GB at a time, which are removed afterwards (default: a new one in the system's)")
-	f.StringVar(&o.serve, "serve", "", "load this file, in the one format of -formats, and answer commands: what bench itself runs; conv for convolutions")
+	f.StringVar(&o.serve, "serve", "", "load this file, in the one format of -formats, and answer commands: what bench itself runs; conv for convolutions, training for training")
 	f.BoolVar(&o.exact, "exact", false, "with -serve, multiply the weights in float32, whatever they were rounded to")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -161,9 +163,9 @@ func newBar(n int, title string) *progressbar.ProgressBar {
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())
 }
 
-// measureAgainstPeers measures all models in all formats, and convolutions.
+// measureAgainstPeers measures all models in all formats, convolutions, and training.
 func measureAgainstPeers(o options, r *report) error {
-	if len(o.shapes) == 0 && !o.convolutions {
+	if len(o.shapes) == 0 && !o.convolutions && !o.training {
 		return nil
 	}
 	work, err := os.MkdirTemp(o.dir, "seqmix-bench")
@@ -194,6 +196,11 @@ func measureAgainstPeers(o options, r *report) error {
 	if o.convolutions {
 		if r.Convolutions, err = b.convolutions(); err != nil {
 			return fmt.Errorf("convolutions: %w", err)
+		}
+	}
+	if o.training {
+		if r.Training, err = b.training(trainShapes); err != nil {
+			return fmt.Errorf("training: %w", err)
 		}
 	}
 	r.Limits = b.limits
@@ -228,8 +235,13 @@ func (b *bench) findPeers() []string {
 		}
 	}
 	if slices.Contains(b.o.peers, "torch") && len(b.o.shapes) > 0 {
-		if b.torch, err = findTorch(b.o.python, b.dir); err != nil {
+		if b.torch, err = findTorch(b.o.python, b.dir, "mamba.py", torchScript); err != nil {
 			missing = append(missing, "PyTorch ("+err.Error()+")")
+		}
+	}
+	if slices.Contains(b.o.peers, "torch") && b.o.training {
+		if b.torchTrain, err = findTorch(b.o.python, b.dir, "train.py", torchTraining); err != nil {
+			missing = append(missing, "training with PyTorch ("+err.Error()+")")
 		}
 	}
 	if slices.Contains(b.o.peers, "fftw") && b.o.convolutions {
@@ -275,7 +287,12 @@ func (o *options) publish(r *report) error {
 		return err
 	}
 	if o.out == "-" {
-		r.write(os.Stdout, plots)
+		if r.inference() {
+			r.write(os.Stdout, plots)
+		}
+		if len(r.Training) > 0 {
+			r.training(os.Stdout)
+		}
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(o.out), 0o777); err != nil {

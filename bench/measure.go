@@ -28,14 +28,15 @@ type result struct {
 
 // A bench runs contestants.
 type bench struct {
-	o      options
-	llama  []llamaBuild
-	torch  *torchPeer
-	fftw   *fftwPeer
-	probe  *prober
-	dir    string // for files
-	say    func(format string, a ...any)
-	limits []limits // all that were probed
+	o          options
+	llama      []llamaBuild
+	torch      *torchPeer
+	torchTrain *torchPeer
+	fftw       *fftwPeer
+	probe      *prober
+	dir        string // for files
+	say        func(format string, a ...any)
+	limits     []limits // all that were probed
 
 	references map[string][]float64
 }

@@ -7,7 +7,10 @@ package main
 //	decode N    read N more tokens one by one, and compute the logits after each
 //	logits      the logits after the last token
 //
-// or, for convolutions, those that peers/fftw.c lists.
+// or, for convolutions, those that peers/fftw.c lists, or, for training:
+//
+//	open I PATH   seqmix makes model I and writes it to the file, others read it
+//	steps N       make N steps of training; the answer has the loss before each
 //
 // Before the first command it sends a reply too, when the model is loaded. Token i since
 // the last prefill is i·7919 modulo the vocabulary, so that all read the same text.
@@ -16,6 +19,7 @@ package main
 type reply struct {
 	Seconds float64   `json:"seconds"` // that the command took
 	Logits  []float64 `json:"logits"`
+	Losses  []float64 `json:"losses"`
 	Version string    `json:"version"` // of what is measured; in the first reply
 	How     string    `json:"how"`     // which of several ways was fastest, if there are some
 	Error   string    `json:"error"`   // why the command was not done

@@ -30,6 +30,7 @@ type report struct {
 	Kernels []kernelResult
 
 	Convolutions []convResult
+	Training     []trainResult
 
 	Failures []string // of kernels
 }
@@ -52,10 +53,14 @@ func load() string {
 	return first
 }
 
-// The marks between which a file is written anew.
+// The marks between which a file is written anew: inference, and training, which can be
+// measured for itself.
 const (
 	beginMark = "<!-- What follows is written by go run ./bench. -->\n"
 	endMark   = "<!-- End of what is written by go run ./bench. -->\n"
+
+	beginTraining = "<!-- What follows is written by go run ./bench -training. -->\n"
+	endTraining   = "<!-- End of what is written by go run ./bench -training. -->\n"
 )
 
 // update writes the report to a file: in place of what is between the marks, if there is
@@ -65,22 +70,47 @@ func (r *report) update(path string, plots []string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	before, rest, begun := strings.Cut(string(old), beginMark)
-	_, after, ended := strings.Cut(rest, endMark)
-	if len(old) > 0 && !(begun && ended) {
-		return fmt.Errorf("%s has no lines\n%s%sto write between", path, beginMark, endMark)
+	text := string(old)
+	if text == "" {
+		text = "# Benchmarks\n\n" + beginMark + endMark
 	}
-	if len(old) == 0 {
-		before = "# Benchmarks\n\n"
+	if r.inference() {
+		if text, err = replace(text, beginMark, endMark, func(w io.Writer) { r.write(w, plots) }); err != nil {
+			return fmt.Errorf("%s %w", path, err)
+		}
 	}
-	var b bytes.Buffer
-	b.WriteString(before + beginMark)
-	r.write(&b, plots)
-	b.WriteString(endMark + after)
-	return os.WriteFile(path, b.Bytes(), 0o666)
+	if len(r.Training) > 0 {
+		if !strings.Contains(text, beginTraining) {
+			text += "\n" + beginTraining + endTraining
+		}
+		if text, err = replace(text, beginTraining, endTraining, r.training); err != nil {
+			return fmt.Errorf("%s %w", path, err)
+		}
+	}
+	return os.WriteFile(path, []byte(text), 0o666)
 }
 
-func (r *report) write(w io.Writer, plots []string) {
+// inference reports whether anything but training was measured.
+func (r *report) inference() bool {
+	return len(r.Training) == 0 || len(r.Results)+len(r.Convolutions)+len(r.Kernels)+len(r.Failures) > 0
+}
+
+// replace replaces what is between two marks.
+func replace(text, begin, end string, write func(io.Writer)) (string, error) {
+	before, rest, begun := strings.Cut(text, begin)
+	_, after, ended := strings.Cut(rest, end)
+	if !(begun && ended) {
+		return "", fmt.Errorf("has no lines\n%s%sto write between", begin, end)
+	}
+	var b bytes.Buffer
+	b.WriteString(before + begin)
+	write(&b)
+	b.WriteString(end + after)
+	return b.String(), nil
+}
+
+// head writes what was measured, where, when and how.
+func (r *report) head(w io.Writer) {
 	fmt.Fprintf(w, "\n- Machine: %s; %d threads in use.\n- Date: %s.\n- Command: `%s`.\n", r.Machine, r.Threads, r.Date.Format("2006-01-02 15:04"), r.Command)
 	if r.Load != "" {
 		fmt.Fprintf(w, "- Load of the machine before the run: %s. Peers whose threads spin suffer from any.\n", r.Load)
@@ -89,6 +119,10 @@ func (r *report) write(w io.Writer, plots []string) {
 	for _, m := range r.Missing {
 		fmt.Fprintf(w, "- Not measured: %s.\n", m)
 	}
+}
+
+func (r *report) write(w io.Writer, plots []string) {
+	r.head(w)
 	for _, v := range versions(r.Results) {
 		fmt.Fprintf(w, "- %s.\n", v)
 	}
@@ -188,6 +222,34 @@ func (r *report) convolutions(w io.Writer) {
 		}
 		fmt.Fprintf(w, "| %d | %s (%s) | %.3g (%.3g) | %s | %s | %.1e |\n", c.Length, c.Who, c.Version, ratio(1e3, c.Times.best()), ratio(1e3, c.Times.median()),
 			percent(c.Times.share()), times, c.Deviation)
+	}
+}
+
+// training writes the table of training.
+func (r *report) training(w io.Writer) {
+	fmt.Fprint(w, "\n## Training\n")
+	r.head(w)
+	fmt.Fprintf(w, "\nWhole steps, AdamW included, of models that begin with the same weights and read the same batches; the losses of the first %d\n"+
+		"steps agree within the deviation. The models of recall are those of the setting a3 of zoology, of two layers 64 wide, and have a\n"+
+		"label at every seventh position; hybrids of bytes are %d wide and have one everywhere. PyTorch runs eagerly, with operations on\n"+
+		"whole tensors, but for the scan of Mamba, which is a loop over positions; bench/peers/train.py says what was done to make it\n"+
+		"fast. Speeds are tokens a second, the best of all and (the median) of %d rounds, in which everybody has a turn. The share of the\n"+
+		"limit is that of the products with weights alone, one on the way forth and two on the way back, in the peak of multiply-adds\n"+
+		"that was probed before and after each measurement: the median.\n\n"+
+		"| model | parameters | batch |  | tokens/s | limit | × | deviation |\n|---|--:|--:|---|--:|--:|--:|--:|\n", trainCheck, hybridDim, r.Rounds)
+	var mine samples
+	for _, t := range r.Training {
+		times := ""
+		if t.Who == ours {
+			mine = t.Speed
+		} else {
+			times = fmt.Sprintf("%.2f", ratio(mine.best(), t.Speed.best()))
+		}
+		who := t.Who + " " + t.Version
+		if t.How != "" {
+			who += ", " + t.How
+		}
+		fmt.Fprintf(w, "| %s | %d | %s | %s | %s | %s | %s | %.1e |\n", t.Model, t.Parameters, t.Batch, who, speeds(t.Speed), percent(t.Speed.share()), times, t.Deviation)
 	}
 }
 

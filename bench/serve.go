@@ -21,8 +21,11 @@ type server struct {
 // serve loads a model and answers the commands of in. With exact, weights that were rounded
 // to their format are multiplied as float32s.
 func serve(path string, weights tensor.DType, exact bool, in io.Reader, out io.Writer) error {
-	if path == "conv" {
+	switch path {
+	case "conv":
 		return answer(new(convolver).do, in, out)
+	case "training":
+		return answer(new(trainee).do, in, out)
 	}
 	m, err := checkpoint.LoadModel(path, checkpoint.ModelOptions{Weights: &weights})
 	if err != nil {

@@ -17,20 +17,25 @@ import (
 //go:embed peers/mamba.py
 var torchScript []byte
 
+// torchTraining is the one that its training is measured with.
+//
+//go:embed peers/train.py
+var torchTraining []byte
+
 // torchPeer is an installed PyTorch.
 type torchPeer struct {
 	python, script, version string
 }
 
-// findTorch looks for PyTorch in a Python and writes the script to the directory work.
-func findTorch(python, work string) (*torchPeer, error) {
+// findTorch looks for PyTorch in a Python and writes a script to the directory work.
+func findTorch(python, work, name string, script []byte) (*torchPeer, error) {
 	out, err := exec.Command(python, "-c", "import torch; print(torch.__version__)").CombinedOutput()
 	if err != nil {
 		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 		return nil, fmt.Errorf("%s: %w: %s", python, err, lines[len(lines)-1])
 	}
-	t := &torchPeer{python, filepath.Join(work, "mamba.py"), strings.TrimSpace(string(out))}
-	return t, os.WriteFile(t.script, torchScript, 0o666)
+	t := &torchPeer{python, filepath.Join(work, name), strings.TrimSpace(string(out))}
+	return t, os.WriteFile(t.script, script, 0o666)
 }
 
 // firstLine returns the first line of what a program printed.
@@ -58,4 +63,8 @@ func tuning(threads int) []string {
 
 func (t *torchPeer) start(name, file string, threads int) (*contestant, error) {
 	return start(name, []string{t.python, t.script, file, strconv.Itoa(threads)}, tuning(threads))
+}
+
+func (t *torchPeer) startTraining(threads int) (*contestant, error) {
+	return start("PyTorch", []string{t.python, t.script, strconv.Itoa(threads)}, tuning(threads))
 }
