@@ -54,10 +54,23 @@ func (l *Linear) Apply(dst, src tensor.Seq) {
 // must not overlap src. It panics with a *tensor.ShapeError if they do not fit.
 func (l *Linear) ApplyMat(dst, src tensor.Mat) {
 	tensor.MatMulT(dst, src, l.Weight)
+	l.addBias(dst, 0)
+}
+
+// ApplyPart computes the part of W src + b for the rows of p from the given one on and
+// the outputs from first on that dst has room for. p is [tensor.PartsOf] src and the
+// Weight; first is a multiple of [tensor.PartUnit].
+func (l *Linear) ApplyPart(dst tensor.Mat, p *tensor.Parts, row, first int) {
+	p.MatMulT(dst, row, first)
+	l.addBias(dst, first)
+}
+
+// addBias adds the bias of output first and the ones after it to the columns of dst.
+func (l *Linear) addBias(dst tensor.Mat, first int) {
 	if l.Bias == nil {
 		return
 	}
-	bias := l.Bias.Data()
+	bias := l.Bias.Data()[first : first+dst.Cols]
 	for i := range dst.Rows {
 		row := dst.Row(i)
 		kernel.Add(row, row, bias)

@@ -124,4 +124,12 @@ func TestLinearApplyMat(t *testing.T) {
 			t.Errorf("row %d: ApplyMat wrote beside its columns", i)
 		}
 	}
+	part, parts := tensor.NewSeq(1, 7, 8), tensor.PartsOf(in.Mat(), l.Weight)
+	l.ApplyPart(part.Mat(), &parts, 2, 32)
+	parts.Release()
+	for i := range 7 {
+		if !slices.Equal(part.At(0, i), want.At(0, 2+i)[32:]) {
+			t.Errorf("row %d: ApplyPart and Apply differ", i)
+		}
+	}
 }

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/goldentest"
 	"github.com/seqmix/seqmix/internal/short"
 	"github.com/seqmix/seqmix/mixtest"
@@ -311,6 +313,34 @@ func TestMambaSplits(t *testing.T) {
 		wantClose(t, "inputs of the convolution", conv.Data(), wantConv.Data(), 1e-6)
 		wantClose(t, "states", h.Data(), wantH.Data(), 1e-6)
 	}
+}
+
+// TestMambaWide cuts sequences whose projections are computed in several strips, with
+// channels that are no multiple of what matrix products work on, from an input whose
+// rows are copied, and on one core and on several.
+func TestMambaWide(t *testing.T) {
+	m := newMamba(t, ssm.MambaConfig{DModel: 512, DInner: 264, DState: 3, DTRank: 2, Bias: true}, 4)
+	seqmix.Pack(seqmix.Stack{m})
+	src := randomSeq(newRand(4), 3, 150, 512)
+	want := mix(m, src)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for _, procs := range []int{1, 3} {
+		runtime.GOMAXPROCS(procs)
+		for _, length := range []int{1, 7, 40, 150} {
+			s, dst := newStream[*ssm.MambaStream](t, m, 3), like(src)
+			for at := 0; at < src.Len; at += length {
+				end := min(at+length, src.Len)
+				s.Mix(dst.Slice(at, end), src.Slice(at, end))
+			}
+			for b := range 3 {
+				if !slices.Equal(dst.Sequence(b).Data, want.Sequence(b).Data) {
+					t.Errorf("%d positions at a time on %d cores: sequence %d differs", length, procs, b)
+				}
+			}
+		}
+	}
+	y, _, _ := naiveMamba(m, float64s(src.Sequence(1).Data))
+	wantClose(t, "output", want.Sequence(1).Data, y, 1e-5)
 }
 
 func TestMambaInitialState(t *testing.T) {

@@ -10,9 +10,6 @@ import (
 )
 
 const (
-	// stripWidth is the number of channels that one core works on at a time.
-	stripWidth = 8 * kernel.ScanBlock
-
 	// Sequences are computed in blocks, of so many positions of each and of so many
 	// altogether: enough for the matrix products to be efficient, few enough for
 	// what lies between them to stay in the cache.
@@ -36,17 +33,6 @@ type MambaStream struct {
 	scratch tensor.Scratch
 	block   mambaBlock
 	group   []seqmix.Stream // whose sequences these are, in MixEach
-}
-
-// mambaBlock is what is computed between two matrix products: the positions of one
-// block of some sequences. Row i·length+t of the matrices is position t of sequence
-// first+i of the stream.
-type mambaBlock struct {
-	first, sequences, length int
-	x, z                     tensor.Mat // E channels; x becomes the output of the scan
-	bc                       tensor.Mat // B, C
-	delta                    tensor.Mat
-	starts                   []int // positions at which sequences begin, if packed
 }
 
 // begin makes s a stream at the beginning of its sequences, using its memory again.
@@ -113,69 +99,32 @@ func (s *MambaStream) MixEach(dst, src tensor.Seq, streams []seqmix.Stream) {
 
 // mixBlock computes one block, which begins at position t.
 func (s *MambaStream) mixBlock(dst, src tensor.Seq, first, t int, starts []int) {
-	m := s.mixer
-	e, n, rank := m.cfg.DInner, m.cfg.DState, int(m.cfg.DTRank)
-	rows := src.Batch * src.Len
+	m, rows := s.mixer, src.Batch*src.Len
 	s.scratch.Reset()
-	take := func(cols int) tensor.Mat { return tensor.MatOf(s.scratch.Take(rows*cols), rows, cols) }
-	xz, low, delta := take(2*e), take(rank+2*n), take(e)
-
-	m.inProj.ApplyMat(xz, rowmat.Gather(src, &s.scratch))
+	u := rowmat.Spread(rowmat.Gather(src, &s.scratch), &s.scratch)
 	s.block = mambaBlock{
-		first: first, sequences: src.Batch, length: src.Len,
-		x: xz.Slice(0, e), z: xz.Slice(e, 2*e), bc: low.Slice(rank, rank+2*n), delta: delta,
+		first: first, sequences: src.Batch, length: src.Len, in: tensor.PartsOf(u, m.inProj.Weight),
+		x:      rowmat.Take(rows, m.cfg.DInner, &s.scratch),
+		low:    rowmat.Take(rows, int(m.cfg.DTRank)+2*m.cfg.DState, &s.scratch),
 		starts: s.relative(starts, t),
 	}
-	s.convolve()
-	m.xProj.ApplyMat(low, s.block.x)
-	m.normalise(low)
-	tensor.MatMulT(delta, low.Slice(0, rank), m.dtProj.Weight)
-	s.scan()
+	b := &s.block
+	par.Do(s.strips(), s.stripGrain(), (*mambaInput)(s))
+	m.xProj.ApplyMat(b.low, b.x)
+	m.normalise(b.low)
+	b.dt = tensor.PartsOf(b.low.Slice(0, int(m.cfg.DTRank)), m.dtProj.Weight)
+	par.Do(s.strips(), s.stripGrain(), (*mambaScan)(s))
+	b.in.Release()
+	b.dt.Release()
 
 	out := rowmat.Of(dst)
 	if out.Data == nil {
-		out = take(dst.Dim)
+		out = tensor.MatOf(s.scratch.Take(rows*dst.Dim), rows, dst.Dim)
 	}
-	m.outProj.ApplyMat(out, s.block.x)
+	m.outProj.ApplyMat(out, b.x)
 	rowmat.Scatter(dst, out)
-	s.block = mambaBlock{starts: s.block.starts[:0]}
+	*b = mambaBlock{starts: b.starts[:0]}
 	s.scratch.Release()
-}
-
-// convolve convolves the block: each stream of a group the part that is its own.
-func (s *MambaStream) convolve() {
-	if s.group == nil {
-		b := &s.block
-		s.conv.run(convBlock{first: b.first, sequences: b.sequences, length: b.length, x: b.x, starts: b.starts})
-		return
-	}
-	for i, other := range s.group[s.block.first : s.block.first+s.block.sequences] {
-		other := other.(*MambaStream)
-		part := s.block.sequence(i)
-		other.conv.run(convBlock{sequences: 1, length: part.length, x: part.x})
-	}
-}
-
-// scan is convolve for what comes after it.
-func (s *MambaStream) scan() {
-	if s.group == nil {
-		par.Do(s.block.sequences*s.strips(), scanGrain/(s.block.length*stripWidth)+1, (*mambaScan)(s))
-		return
-	}
-	for i, other := range s.group[s.block.first : s.block.first+s.block.sequences] {
-		other := other.(*MambaStream)
-		// The receiver is one of the group: its own block is the whole.
-		whole := other.block
-		other.block = s.block.sequence(i)
-		par.Do(s.strips(), scanGrain/(s.block.length*stripWidth)+1, (*mambaScan)(other))
-		other.block = whole
-	}
-}
-
-// sequence returns sequence i of the block as one of its own.
-func (b *mambaBlock) sequence(i int) mambaBlock {
-	rows := func(m tensor.Mat) tensor.Mat { return m.SliceRows(i*b.length, (i+1)*b.length) }
-	return mambaBlock{sequences: 1, length: b.length, x: rows(b.x), z: rows(b.z), bc: rows(b.bc), delta: rows(b.delta)}
 }
 
 // relative returns the starts counted from position t.
@@ -202,54 +151,5 @@ func (m *Mamba) normalise(low tensor.Mat) {
 		kernel.RMSNorm(row[:rank], row[:rank], dt, eps)
 		kernel.RMSNorm(row[rank:rank+n], row[rank:rank+n], b, eps)
 		kernel.RMSNorm(row[rank+n:], row[rank+n:], c, eps)
-	}
-}
-
-// The number of elements from which it is worth splitting a convolution and a scan,
-// per state of a channel: some microseconds on one core.
-const (
-	convGrain = 1 << 14
-	scanGrain = 1 << 9 // of a single position most time goes into reading its state
-)
-
-func (s *MambaStream) strips() int { return (s.mixer.cfg.DInner + stripWidth - 1) / stripWidth }
-
-// strip returns the channels of a strip, and the sequence of the block that it is of.
-func (s *MambaStream) strip(i int) (sequence, from, to int) {
-	n := s.strips()
-	from = i % n * stripWidth
-	return i / n, from, min(from+stripWidth, s.mixer.cfg.DInner)
-}
-
-// mambaScan is the selective scan of a block, with Δ before it and the gate after it.
-type mambaScan MambaStream
-
-// Run computes strips lo to hi-1.
-func (c *mambaScan) Run(lo, hi int) {
-	s := (*MambaStream)(c)
-	m, b := s.mixer, &s.block
-	bias := m.dtProj.Bias.Data()
-	for i := lo; i < hi; i++ {
-		sequence, from, to := s.strip(i)
-		row := sequence * b.length
-		for t := range b.length {
-			delta := b.delta.Row(row + t)[from:to]
-			kernel.Add(delta, delta, bias[from:to])
-			kernel.Softplus(delta, delta)
-		}
-		size := m.stateLen()
-		at := (b.first + sequence) * size
-		scan := kernel.Scan{
-			L: b.length, E: m.cfg.DInner, N: m.cfg.DState,
-			Y: b.x.Data[row*b.x.Stride:], LdY: b.x.Stride,
-			U: b.x.Data[row*b.x.Stride:], LdU: b.x.Stride,
-			Delta: b.delta.Data[row*b.delta.Stride:], LdDelta: b.delta.Stride,
-			Z: b.z.Data[row*b.z.Stride:], LdZ: b.z.Stride,
-			A: s.tables.rates,
-			B: b.bc.Data[row*b.bc.Stride:], LdB: b.bc.Stride,
-			C: b.bc.Data[row*b.bc.Stride+m.cfg.DState:], LdC: b.bc.Stride,
-			D: m.d.Data(), State: s.ssm[at : at+size], Resets: b.starts,
-		}
-		kernel.SelectiveScan(&scan, from/kernel.ScanBlock, (to+kernel.ScanBlock-1)/kernel.ScanBlock)
 	}
 }

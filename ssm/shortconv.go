@@ -51,40 +51,54 @@ func (c *shortConv) stateLen() int { return (c.taps - 1) * c.channels }
 // run convolves a block.
 func (c *shortConv) run(b convBlock) {
 	c.block = b
-	par.Do(b.sequences*c.strips(), convGrain/(b.length*stripWidth)+1, c)
+	par.Do(b.sequences*c.columns(), convGrain/(b.length*stripWidth)+1, c)
 	c.block = convBlock{}
 }
 
-func (c *shortConv) strips() int { return (c.channels + stripWidth - 1) / stripWidth }
+// columns returns the number of strips of a sequence.
+func (c *shortConv) columns() int { return (c.channels + stripWidth - 1) / stripWidth }
 
 // Run computes strips lo to hi-1, those of the first sequence first.
 func (c *shortConv) Run(lo, hi int) {
 	for i := lo; i < hi; i++ {
-		sequence, from := i/c.strips(), i%c.strips()*stripWidth
-		to := min(from+stripWidth, c.channels)
-		begin := 0
-		for _, p := range c.block.starts {
-			c.convolve(sequence, from, to, begin, p)
-			clear(c.history(sequence, from, to))
-			begin = p
-		}
-		c.convolve(sequence, from, to, begin, c.block.length)
+		sequence, from := i/c.columns(), i%c.columns()*stripWidth
+		to, row := min(from+stripWidth, c.channels), sequence*c.block.length
+		x := c.block.x.SliceRows(row, row+c.block.length).Slice(from, to)
+		c.strip(x, c.block.first+sequence, from, c.block.starts)
 	}
+}
+
+// strips convolves the channels of whole strips, of which from is the first, of a
+// sequence of the stream. The rows of x are its positions.
+func (c *shortConv) strips(x tensor.Mat, sequence, from int, starts []int) {
+	for at := 0; at < x.Cols; at += stripWidth {
+		c.strip(x.Slice(at, min(at+stripWidth, x.Cols)), sequence, from+at, starts)
+	}
+}
+
+// strip is strips for a single one.
+func (c *shortConv) strip(x tensor.Mat, sequence, from int, starts []int) {
+	begin := 0
+	for _, p := range starts {
+		c.convolve(x.SliceRows(begin, p), sequence, from)
+		clear(c.history(sequence, from, from+x.Cols))
+		begin = p
+	}
+	c.convolve(x.SliceRows(begin, x.Rows), sequence, from)
 }
 
 // history returns the last inputs of some channels.
 func (c *shortConv) history(sequence, from, to int) []float32 {
-	at := (c.block.first+sequence)*c.stateLen() + from*(c.taps-1)
+	at := sequence*c.stateLen() + from*(c.taps-1)
 	return c.inputs[at : at+(to-from)*(c.taps-1)]
 }
 
-// convolve computes positions begin to end-1 of some channels.
-func (c *shortConv) convolve(sequence, from, to, begin, end int) {
-	if begin == end {
+// convolve is strip with nothing but one sequence in the rows of x.
+func (c *shortConv) convolve(x tensor.Mat, sequence, from int) {
+	if x.Rows == 0 {
 		return
 	}
-	x := c.block.x
-	rows := x.Data[(sequence*c.block.length+begin)*x.Stride+from:]
+	to := from + x.Cols
 	var bias []float32
 	if c.bias != nil {
 		bias = c.bias[from:to]
@@ -93,8 +107,8 @@ func (c *shortConv) convolve(sequence, from, to, begin, end int) {
 	if c.linear {
 		act = kernel.ConvLinear
 	}
-	kernel.CausalConv1D(rows, x.Stride, rows, x.Stride, c.w[from*c.taps:to*c.taps], bias,
-		c.history(sequence, from, to), end-begin, to-from, c.taps, act)
+	kernel.CausalConv1D(x.Data, x.Stride, x.Data, x.Stride, c.w[from*c.taps:to*c.taps], bias,
+		c.history(sequence, from, to), x.Rows, x.Cols, c.taps, act)
 }
 
 // copyInputs copies between the strips and inputs of shape (batch, K-1, channels).

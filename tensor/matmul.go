@@ -35,10 +35,15 @@ func MatMulTAdd(dst, src Mat, w *Tensor) { matMulT("tensor.MatMulTAdd", dst, src
 // matMulT computes dst (+)= src · wᵀ + bias; bias may be nil.
 func matMulT(op string, dst, src Mat, w *Tensor, bias []float32, add bool) {
 	n, k := w.rowsCols()
-	checkMat(op, src, src.Rows, k)
-	checkDst(op, dst, src.Rows, n)
+	multiply(op, product{dst: dst, src: src, w: w, bias: bias, n: n, k: k, add: add})
+}
+
+// multiply checks a product and computes it.
+func multiply(op string, of product) {
+	checkMat(op, of.src, of.src.Rows, of.k)
+	checkDst(op, of.dst, of.src.Rows, of.n)
 	p := products.Get().(*product)
-	*p = product{dst: dst, src: src, w: w, bias: bias, n: n, k: k, add: add}
+	*p = of
 	p.run()
 	*p = product{}
 	products.Put(p)
@@ -70,6 +75,7 @@ type product struct {
 	dst, src Mat
 	w        *Tensor
 	bias     []float32
+	first    int // row of w
 	n, k     int
 	add      bool
 	byRows   bool
@@ -79,7 +85,7 @@ type product struct {
 var products = sync.Pool{New: func() any { return new(product) }}
 
 func (p *product) run() {
-	if p.w.dtype != Int8 && p.w.dtype != Int4 || p.k == 0 {
+	if !p.w.integers() || p.k == 0 || p.split != nil {
 		p.divide()
 		return
 	}
@@ -88,12 +94,14 @@ func (p *product) run() {
 	for i := 0; i < src.Rows; i += splitRows {
 		end := min(i+splitRows, src.Rows)
 		p.dst, p.src = dst.SliceRows(i, end), src.SliceRows(i, end)
-		p.split = b.take(kernel.SplitLen(end-i, p.k))
-		par.Do(end-i, splitWork/p.k+1, (*splitter)(p))
+		p.splitInto(b)
 		p.divide()
 	}
 	splitBuffers.Put(b)
 }
+
+// integers reports whether the elements are integers times scales.
+func (t *Tensor) integers() bool { return t.dtype == Int8 || t.dtype == Int4 }
 
 // splitRows is how many rows are split at a time, and splitWork the number of elements
 // from which that is worth dividing: some 5 µs on one core.
@@ -101,6 +109,12 @@ const (
 	splitRows = 1024
 	splitWork = 16_000
 )
+
+// splitInto splits the rows of src.
+func (p *product) splitInto(b *bytesBuffer) {
+	p.split = b.take(kernel.SplitLen(p.src.Rows, p.k))
+	par.Do(p.src.Rows, splitWork/p.k+1, (*splitter)(p))
+}
 
 // splitter is the part of a product with weights that are integers which splits rows.
 type splitter product
@@ -164,8 +178,9 @@ func (p *product) part(i0, i1, j0, j1 int) {
 	a := p.src.Data[i0*p.src.Stride:]
 	m, n := i1-i0, j1-j0
 	w := p.w
+	j0, j1 = j0+p.first, j1+p.first
 	switch {
-	case w.dtype == Int8 || w.dtype == Int4:
+	case w.integers():
 		p.partIntegers(c, i0, i1, j0, j1)
 	case !w.packed:
 		p.partUnpacked(c, a, m, j0, j1)

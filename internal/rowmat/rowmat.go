@@ -31,3 +31,37 @@ func Scatter(dst tensor.Seq, m tensor.Mat) {
 		tensor.Copy(dst, tensor.SeqOf(m.Data, dst.Batch, dst.Len, dst.Dim))
 	}
 }
+
+// Take returns a matrix of temporary memory, whose rows lie so that a column of them
+// fits the cache, see [Spread].
+func Take(rows, cols int, scratch *tensor.Scratch) tensor.Mat {
+	stride := cols
+	if contend(stride) {
+		stride += line
+	}
+	return tensor.Mat{Data: scratch.Take(rows * stride), Rows: rows, Cols: cols, Stride: stride}
+}
+
+// Spread returns m itself, or a copy if the same places of its rows contend for one or
+// two places of the first-level cache: a matrix product goes through a dozen of rows at
+// the same time.
+func Spread(m tensor.Mat, scratch *tensor.Scratch) tensor.Mat {
+	if m.Rows < manyRows || !contend(m.Stride) {
+		return m
+	}
+	c := Take(m.Rows, m.Cols, scratch)
+	for i := range m.Rows {
+		copy(c.Row(i), m.Row(i))
+	}
+	return c
+}
+
+const (
+	line     = 16 // elements of a cache line
+	halfPage = 512
+	manyRows = 24 // from which a copy pays
+)
+
+// contend reports whether rows at such a distance lie in the same place of a page, or
+// in two.
+func contend(stride int) bool { return stride%halfPage == 0 }
