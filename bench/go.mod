@@ -5,7 +5,7 @@ go 1.26.0
 require (
 	github.com/klauspost/cpuid/v2 v2.4.2
 	github.com/schollz/progressbar/v3 v3.19.1
-	github.com/seqmix/seqmix v0.0.0
+	github.com/seqmix/seqmix v0.1.0
 	gonum.org/v1/plot v0.17.0
 )
 
@@ -25,4 +25,3 @@ require (
 	gonum.org/v1/gonum v0.17.0 // indirect
 )
 
-replace github.com/seqmix/seqmix => ../

@@ -5,8 +5,8 @@ go 1.26.0
 require (
 	github.com/chromedp/chromedp v0.23.0
 	github.com/schollz/progressbar/v3 v3.19.1
-	github.com/seqmix/seqmix v0.0.0
-	github.com/seqmix/seqmix/tokenizer v0.0.0
+	github.com/seqmix/seqmix v0.1.0
+	github.com/seqmix/seqmix/tokenizer v0.1.0
 	gonum.org/v1/gonum v0.17.0
 	gonum.org/v1/plot v0.17.0
 )
@@ -30,7 +30,3 @@ require (
 	google.golang.org/protobuf v1.36.12 // indirect
 )
 
-replace (
-	github.com/seqmix/seqmix => ../
-	github.com/seqmix/seqmix/tokenizer => ../tokenizer
-)

@@ -7,7 +7,7 @@ require (
 	google.golang.org/protobuf v1.36.12
 )
 
-require github.com/seqmix/seqmix v0.0.0
+require github.com/seqmix/seqmix v0.1.0
 
 require (
 	github.com/klauspost/cpuid/v2 v2.4.2 // indirect
@@ -15,4 +15,3 @@ require (
 	gonum.org/v1/gonum v0.17.0 // indirect
 )
 
-replace github.com/seqmix/seqmix => ../

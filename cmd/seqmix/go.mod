@@ -4,8 +4,8 @@ go 1.26.0
 
 require (
 	github.com/schollz/progressbar/v3 v3.19.1
-	github.com/seqmix/seqmix v0.0.0
-	github.com/seqmix/seqmix/tokenizer v0.0.0
+	github.com/seqmix/seqmix v0.1.0
+	github.com/seqmix/seqmix/tokenizer v0.1.0
 	github.com/spf13/cobra v1.10.2
 )
 
@@ -22,7 +22,3 @@ require (
 	google.golang.org/protobuf v1.36.12 // indirect
 )
 
-replace (
-	github.com/seqmix/seqmix => ../../
-	github.com/seqmix/seqmix/tokenizer => ../../tokenizer
-)
