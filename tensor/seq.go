@@ -2,8 +2,10 @@ package tensor
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/par"
 )
 
 // A Seq is a batch of sequences of vectors: Batch sequences of Len positions of
@@ -158,9 +160,29 @@ func (s Seq) SameMemory(t Seq) bool {
 func AddSeq(dst, a, b Seq) {
 	CheckMix("tensor.AddSeq", dst, a, a.Dim)
 	CheckMix("tensor.AddSeq", dst, b, a.Dim)
-	n := a.Len * a.Dim
-	for i := range a.Batch {
-		x, y, z := i*dst.Stride, i*a.Stride, i*b.Stride
-		kernel.Add(dst.Data[x:x+n], a.Data[y:y+n], b.Data[z:z+n])
+	l := seqSums.Get().(*seqSum)
+	*l = seqSum{dst, a, b}
+	par.Do(a.Batch*a.Len, sumGrain/max(a.Dim, 1)+1, l)
+	*l = seqSum{}
+	seqSums.Put(l)
+}
+
+// sumGrain is the number of elements from which it is worth splitting a sum.
+const sumGrain = 1 << 14
+
+// seqSum is the sum of two sequences.
+type seqSum struct{ dst, a, b Seq }
+
+var seqSums = sync.Pool{New: func() any { return new(seqSum) }}
+
+// Run computes positions lo to hi-1, counted through the batch.
+func (l *seqSum) Run(lo, hi int) {
+	for lo < hi {
+		i, t := lo/l.a.Len, lo%l.a.Len
+		n := min(hi-lo, l.a.Len-t)
+		x, y, z := i*l.dst.Stride+t*l.a.Dim, i*l.a.Stride+t*l.a.Dim, i*l.b.Stride+t*l.a.Dim
+		m := n * l.a.Dim
+		kernel.Add(l.dst.Data[x:x+m], l.a.Data[y:y+m], l.b.Data[z:z+m])
+		lo += n
 	}
 }

@@ -1,6 +1,7 @@
 package tensor
 
 import (
+	"runtime"
 	"slices"
 	"testing"
 	"unsafe"
@@ -296,4 +297,32 @@ func TestBorrowedScratch(t *testing.T) {
 	}
 	PutScratch(a)
 	PutScratch(b)
+}
+
+// TestAddSeqOnCores adds sequences that are split in the middle, with gaps that stay as
+// they are.
+func TestAddSeqOnCores(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
+	const batch, length, dim, stride = 3, 1000, 40, 1001 * 40
+	strided := func(v float32) Seq {
+		s := Seq{Data: make([]float32, batch*stride), Batch: batch, Len: length, Dim: dim, Stride: stride}
+		for i := range s.Data {
+			s.Data[i] = v * float32(i)
+		}
+		return s
+	}
+	a, b := strided(1), strided(2)
+	AddSeq(b, a, b)
+	for i, got := range b.Data {
+		want := 3 * float32(i)
+		if i%stride >= length*dim {
+			want = 2 * float32(i)
+		}
+		if got != want {
+			t.Fatalf("element %d is %v, want %v", i, got, want)
+		}
+	}
+	if n := testing.AllocsPerRun(50, func() { AddSeq(b, a, b) }); n != 0 && !raceEnabled {
+		t.Errorf("AddSeq allocates %v times", n)
+	}
 }
