@@ -29,11 +29,15 @@
 // # Training
 //
 // Everything here trains. A tape keeps the input only, and the backward pass computes the rest
-// again: memory is a few vectors for each position, whatever the number of states, and the
-// time of Record and Backward together is two to three times that of Mix. Gradients of filters
-// are summed over the batch before they go through what makes the filters. z and t of an
-// implicit filter and δ of its window are parameters with gradients too; most published
-// models keep t and δ as they were, which leaving them out of the gradients does.
+// again: memory is a few vectors for each position, whatever the number of states.
+// BenchmarkGradient measures the time beside that of Mix. Gradients of filters are summed over
+// the batch before they go through what makes the filters. z and t of an implicit filter and δ
+// of its window are constants among the parameters, which training leaves alone: see
+// [nn.ImplicitFilter].
+//
+// Sequences can be trained in segments ([seqmix.RecordSegment]). The state of a convolution
+// that is as long as the sequence is its past, so the inputs before a segment are recorded
+// once more with it.
 //
 // # Published models differ
 //
