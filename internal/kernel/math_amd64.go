@@ -127,6 +127,40 @@ func siluGrad(dst, x, y []float32) {
 	}
 }
 
+func geluGrad(dst, x, y []float32) {
+	switch {
+	case cpu.AVX512:
+		geluGradAVX512(len(x), &dst[0], &x[0], &y[0])
+	case cpu.AVX2:
+		geluGradAVX2(len(x), &dst[0], &x[0], &y[0])
+	default:
+		geluGradGeneric(dst, x, y)
+	}
+}
+
+func geluTanhGrad(dst, x, y []float32) {
+	switch {
+	case cpu.AVX512:
+		geluTanhGradAVX512(len(x), &dst[0], &x[0], &y[0])
+	case cpu.AVX2:
+		geluTanhGradAVX2(len(x), &dst[0], &x[0], &y[0])
+	default:
+		geluTanhGradGeneric(dst, x, y)
+	}
+}
+
+func adamW(a *AdamW, p, m, v, g []float32) {
+	c := a.constants()
+	switch {
+	case cpu.AVX512:
+		adamWAVX512(len(g), &p[0], &m[0], &v[0], &g[0], &c[0])
+	case cpu.AVX2:
+		adamWAVX2(len(g), &p[0], &m[0], &v[0], &g[0], &c[0])
+	default:
+		adamWGeneric(a, p, m, v, g)
+	}
+}
+
 func geluMul(dst, x, y []float32) {
 	switch {
 	case cpu.AVX512:

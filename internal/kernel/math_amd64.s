@@ -2041,6 +2041,315 @@ done:
 	VZEROUPPER
 	RET
 
+// func geluGradAVX512(n int, dst *float32, x *float32, y *float32)
+// Requires: AVX, AVX512F
+TEXT ·geluGradAVX512(SB), NOSPLIT, $0-32
+	MOVQ         n+0(FP), CX
+	MOVQ         dst+8(FP), AX
+	MOVQ         x+16(FP), DX
+	MOVQ         y+24(FP), BX
+	VBROADCASTSS const3f800000<>+0(SB), Z0
+	VBROADCASTSS const3e800000<>+0(SB), Z1
+	VBROADCASTSS constbf000000<>+0(SB), Z2
+	VBROADCASTSS const00000000<>+0(SB), Z3
+	VBROADCASTSS const41680000<>+0(SB), Z4
+	VBROADCASTSS const3cce3c87<>+0(SB), Z5
+	VBROADCASTSS constbe19b749<>+0(SB), Z6
+	VBROADCASTSS const3e94b92a<>+0(SB), Z7
+	VBROADCASTSS constbe4c0073<>+0(SB), Z8
+	VBROADCASTSS const3e49dedb<>+0(SB), Z9
+	VBROADCASTSS const3d0f1cb7<>+0(SB), Z10
+	VBROADCASTSS const3dd3642f<>+0(SB), Z11
+	VBROADCASTSS const3dc9eb3b<>+0(SB), Z12
+	VBROADCASTSS const3dcc6030<>+0(SB), Z13
+	VBROADCASTSS const3ecc422a<>+0(SB), Z14
+	VBROADCASTSS const3c076019<>+0(SB), Z15
+	VBROADCASTSS const3d2b9dd2<>+0(SB), Z16
+	VBROADCASTSS const3e2aae9e<>+0(SB), Z17
+	MOVQ         CX, SI
+	SHRQ         $0x04, SI
+	JZ           tail
+
+vector:
+	VMOVUPS      (DX), Z18
+	VMOVUPS      (BX), Z19
+	VMOVUPS      Z4, Z20
+	VBROADCASTSS const7fffffff<>+0(SB), Z21
+	VPANDD       Z21, Z18, Z21
+	VMINPS       Z21, Z20, Z20
+	VMOVUPS      Z0, Z21
+	VMOVUPS      Z0, Z24
+	VFMADD231PS  Z1, Z20, Z24
+	VDIVPS       Z24, Z21, Z21
+	VMULPS       Z20, Z20, Z20
+	VMULPS       Z2, Z20, Z20
+	VBROADCASTSS const3fb8aa3b<>+0(SB), Z24
+	VBROADCASTSS const4b400000<>+0(SB), Z25
+	VMOVUPS      Z25, Z25
+	VFMADD231PS  Z24, Z20, Z25
+	VBROADCASTSS const4b400000<>+0(SB), Z24
+	VSUBPS       Z24, Z25, Z24
+	VMOVUPS      Z20, Z20
+	VBROADCASTSS const3f318000<>+0(SB), Z25
+	VFNMADD231PS Z25, Z24, Z20
+	VBROADCASTSS constb95e8083<>+0(SB), Z25
+	VFNMADD231PS Z25, Z24, Z20
+	VMOVUPS      Z15, Z25
+	VFMADD213PS  Z16, Z20, Z25
+	VFMADD213PS  Z17, Z20, Z25
+	VBROADCASTSS const3efffee1<>+0(SB), Z26
+	VFMADD213PS  Z26, Z20, Z25
+	VBROADCASTSS const3f7ffff7<>+0(SB), Z26
+	VFMADD213PS  Z26, Z20, Z25
+	VFMADD213PS  Z0, Z20, Z25
+	VSCALEFPS    Z24, Z25, Z20
+	VMULPS       Z21, Z20, Z24
+	VMOVUPS      Z5, Z25
+	VFMADD213PS  Z6, Z21, Z25
+	VFMADD213PS  Z7, Z21, Z25
+	VFMADD213PS  Z8, Z21, Z25
+	VFMADD213PS  Z9, Z21, Z25
+	VFMADD213PS  Z10, Z21, Z25
+	VFMADD213PS  Z11, Z21, Z25
+	VFMADD213PS  Z12, Z21, Z25
+	VFMADD213PS  Z13, Z21, Z25
+	VMULPS       Z25, Z24, Z24
+	VBROADCASTSS constc1680000<>+0(SB), Z21
+	VMOVUPS      Z21, Z21
+	VMAXPS       Z18, Z21, Z21
+	VMOVUPS      Z4, Z25
+	VMINPS       Z21, Z25, Z21
+	VMULPS       Z14, Z21, Z21
+	VMOVUPS      Z0, Z25
+	VSUBPS       Z24, Z25, Z25
+	VCMPPS       $0x11, Z3, Z18, K1
+	VBLENDMPS    Z24, Z25, K1, Z22
+	VFMADD231PS  Z20, Z21, Z22
+	VMULPS       Z19, Z22, Z22
+	VMOVUPS      Z22, (AX)
+	ADDQ         $0x40, DX
+	ADDQ         $0x40, BX
+	ADDQ         $0x40, AX
+	DECQ         SI
+	JNZ          vector
+
+tail:
+	ANDQ         $0x0f, CX
+	JZ           done
+	MOVL         $0x00000001, SI
+	SHLL         CL, SI
+	SUBL         $0x01, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (DX), K1, Z18
+	VMOVUPS.Z    (BX), K1, Z19
+	VMOVUPS      Z4, Z20
+	VBROADCASTSS const7fffffff<>+0(SB), Z21
+	VPANDD       Z21, Z18, Z21
+	VMINPS       Z21, Z20, Z20
+	VMOVUPS      Z0, Z21
+	VMOVUPS      Z0, Z22
+	VFMADD231PS  Z1, Z20, Z22
+	VDIVPS       Z22, Z21, Z21
+	VMULPS       Z20, Z20, Z1
+	VMULPS       Z2, Z1, Z1
+	VBROADCASTSS const3fb8aa3b<>+0(SB), Z2
+	VBROADCASTSS const4b400000<>+0(SB), Z20
+	VMOVUPS      Z20, Z20
+	VFMADD231PS  Z2, Z1, Z20
+	VBROADCASTSS const4b400000<>+0(SB), Z2
+	VSUBPS       Z2, Z20, Z2
+	VMOVUPS      Z1, Z1
+	VBROADCASTSS const3f318000<>+0(SB), Z20
+	VFNMADD231PS Z20, Z2, Z1
+	VBROADCASTSS constb95e8083<>+0(SB), Z20
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVUPS      Z15, Z15
+	VFMADD213PS  Z16, Z1, Z15
+	VFMADD213PS  Z17, Z1, Z15
+	VBROADCASTSS const3efffee1<>+0(SB), Z16
+	VFMADD213PS  Z16, Z1, Z15
+	VBROADCASTSS const3f7ffff7<>+0(SB), Z16
+	VFMADD213PS  Z16, Z1, Z15
+	VFMADD213PS  Z0, Z1, Z15
+	VSCALEFPS    Z2, Z15, Z1
+	VMULPS       Z21, Z1, Z2
+	VMOVUPS      Z5, Z5
+	VFMADD213PS  Z6, Z21, Z5
+	VFMADD213PS  Z7, Z21, Z5
+	VFMADD213PS  Z8, Z21, Z5
+	VFMADD213PS  Z9, Z21, Z5
+	VFMADD213PS  Z10, Z21, Z5
+	VFMADD213PS  Z11, Z21, Z5
+	VFMADD213PS  Z12, Z21, Z5
+	VFMADD213PS  Z13, Z21, Z5
+	VMULPS       Z5, Z2, Z2
+	VBROADCASTSS constc1680000<>+0(SB), Z5
+	VMOVUPS      Z5, Z5
+	VMAXPS       Z18, Z5, Z5
+	VMOVUPS      Z4, Z4
+	VMINPS       Z5, Z4, Z5
+	VMULPS       Z14, Z5, Z5
+	VMOVUPS      Z0, Z0
+	VSUBPS       Z2, Z0, Z0
+	VCMPPS       $0x11, Z3, Z18, K2
+	VBLENDMPS    Z2, Z0, K2, Z23
+	VFMADD231PS  Z1, Z5, Z23
+	VMULPS       Z19, Z23, Z23
+	VMOVUPS      Z23, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA const3ecc422a<>+0(SB)/4, $0x3ecc422a
+DATA const3ecc422a<>+4(SB)/4, $0x3ecc422a
+DATA const3ecc422a<>+8(SB)/4, $0x3ecc422a
+DATA const3ecc422a<>+12(SB)/4, $0x3ecc422a
+DATA const3ecc422a<>+16(SB)/4, $0x3ecc422a
+DATA const3ecc422a<>+20(SB)/4, $0x3ecc422a
+DATA const3ecc422a<>+24(SB)/4, $0x3ecc422a
+DATA const3ecc422a<>+28(SB)/4, $0x3ecc422a
+GLOBL const3ecc422a<>(SB), RODATA|NOPTR, $32
+
+// func geluTanhGradAVX512(n int, dst *float32, x *float32, y *float32)
+// Requires: AVX, AVX512F
+TEXT ·geluTanhGradAVX512(SB), NOSPLIT, $0-32
+	MOVQ         n+0(FP), CX
+	MOVQ         dst+8(FP), AX
+	MOVQ         x+16(FP), DX
+	MOVQ         y+24(FP), BX
+	VBROADCASTSS const3f800000<>+0(SB), Z0
+	VBROADCASTSS const3fcc422a<>+0(SB), Z1
+	VBROADCASTSS const3d922279<>+0(SB), Z2
+	VBROADCASTSS const41a00000<>+0(SB), Z3
+	VBROADCASTSS constc1a00000<>+0(SB), Z4
+	VBROADCASTSS const3e5b33b6<>+0(SB), Z5
+	VBROADCASTSS const3c076019<>+0(SB), Z6
+	VBROADCASTSS const3d2b9dd2<>+0(SB), Z7
+	VBROADCASTSS const3e2aae9e<>+0(SB), Z8
+	VBROADCASTSS const3efffee1<>+0(SB), Z9
+	VBROADCASTSS const3f7ffff7<>+0(SB), Z10
+	VBROADCASTSS const3fb8aa3b<>+0(SB), Z11
+	VBROADCASTSS const4b400000<>+0(SB), Z12
+	VBROADCASTSS const3f318000<>+0(SB), Z13
+	VBROADCASTSS constb95e8083<>+0(SB), Z14
+	VBROADCASTSS const43160000<>+0(SB), Z15
+	VBROADCASTSS constc3160000<>+0(SB), Z16
+	MOVQ         CX, SI
+	SHRQ         $0x04, SI
+	JZ           tail
+
+vector:
+	VMOVUPS      (DX), Z17
+	VMOVUPS      (BX), Z18
+	VMOVUPS      Z4, Z19
+	VMAXPS       Z17, Z19, Z19
+	VMOVUPS      Z3, Z17
+	VMINPS       Z19, Z17, Z19
+	VMULPS       Z19, Z19, Z17
+	VMOVUPS      Z1, Z20
+	VFMADD231PS  Z2, Z17, Z20
+	VMULPS       Z19, Z20, Z20
+	VMOVUPS      Z1, Z21
+	VFMADD231PS  Z5, Z17, Z21
+	VMULPS       Z19, Z21, Z21
+	VMOVUPS      Z16, Z17
+	VMAXPS       Z20, Z17, Z17
+	VMOVUPS      Z15, Z19
+	VMINPS       Z17, Z19, Z17
+	VBROADCASTSS const80000000<>+0(SB), Z19
+	VPXORD       Z19, Z17, Z17
+	VMOVUPS      Z12, Z19
+	VFMADD231PS  Z11, Z17, Z19
+	VSUBPS       Z12, Z19, Z19
+	VMOVUPS      Z17, Z17
+	VFNMADD231PS Z13, Z19, Z17
+	VFNMADD231PS Z14, Z19, Z17
+	VMOVUPS      Z6, Z20
+	VFMADD213PS  Z7, Z17, Z20
+	VFMADD213PS  Z8, Z17, Z20
+	VFMADD213PS  Z9, Z17, Z20
+	VFMADD213PS  Z10, Z17, Z20
+	VFMADD213PS  Z0, Z17, Z20
+	VSCALEFPS    Z19, Z20, Z17
+	VADDPS       Z0, Z17, Z17
+	VMOVUPS      Z0, Z19
+	VDIVPS       Z17, Z19, Z17
+	VMOVUPS      Z0, Z19
+	VSUBPS       Z17, Z19, Z19
+	VMULPS       Z21, Z19, Z19
+	VFMADD213PS  Z17, Z17, Z19
+	VMULPS       Z18, Z19, Z19
+	VMOVUPS      Z19, (AX)
+	ADDQ         $0x40, DX
+	ADDQ         $0x40, BX
+	ADDQ         $0x40, AX
+	DECQ         SI
+	JNZ          vector
+
+tail:
+	ANDQ         $0x0f, CX
+	JZ           done
+	MOVL         $0x00000001, SI
+	SHLL         CL, SI
+	SUBL         $0x01, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (DX), K1, Z17
+	VMOVUPS.Z    (BX), K1, Z18
+	VMOVUPS      Z4, Z4
+	VMAXPS       Z17, Z4, Z4
+	VMOVUPS      Z3, Z3
+	VMINPS       Z4, Z3, Z4
+	VMULPS       Z4, Z4, Z3
+	VMOVUPS      Z1, Z17
+	VFMADD231PS  Z2, Z3, Z17
+	VMULPS       Z4, Z17, Z17
+	VMOVUPS      Z1, Z1
+	VFMADD231PS  Z5, Z3, Z1
+	VMULPS       Z4, Z1, Z1
+	VMOVUPS      Z16, Z2
+	VMAXPS       Z17, Z2, Z2
+	VMOVUPS      Z15, Z3
+	VMINPS       Z2, Z3, Z2
+	VBROADCASTSS const80000000<>+0(SB), Z3
+	VPXORD       Z3, Z2, Z2
+	VMOVUPS      Z12, Z3
+	VFMADD231PS  Z11, Z2, Z3
+	VSUBPS       Z12, Z3, Z3
+	VMOVUPS      Z2, Z2
+	VFNMADD231PS Z13, Z3, Z2
+	VFNMADD231PS Z14, Z3, Z2
+	VMOVUPS      Z6, Z4
+	VFMADD213PS  Z7, Z2, Z4
+	VFMADD213PS  Z8, Z2, Z4
+	VFMADD213PS  Z9, Z2, Z4
+	VFMADD213PS  Z10, Z2, Z4
+	VFMADD213PS  Z0, Z2, Z4
+	VSCALEFPS    Z3, Z4, Z2
+	VADDPS       Z0, Z2, Z2
+	VMOVUPS      Z0, Z3
+	VDIVPS       Z2, Z3, Z2
+	VMOVUPS      Z0, Z0
+	VSUBPS       Z2, Z0, Z0
+	VMULPS       Z1, Z0, Z0
+	VFMADD213PS  Z2, Z2, Z0
+	VMULPS       Z18, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA const3e5b33b6<>+0(SB)/4, $0x3e5b33b6
+DATA const3e5b33b6<>+4(SB)/4, $0x3e5b33b6
+DATA const3e5b33b6<>+8(SB)/4, $0x3e5b33b6
+DATA const3e5b33b6<>+12(SB)/4, $0x3e5b33b6
+DATA const3e5b33b6<>+16(SB)/4, $0x3e5b33b6
+DATA const3e5b33b6<>+20(SB)/4, $0x3e5b33b6
+DATA const3e5b33b6<>+24(SB)/4, $0x3e5b33b6
+DATA const3e5b33b6<>+28(SB)/4, $0x3e5b33b6
+GLOBL const3e5b33b6<>(SB), RODATA|NOPTR, $32
+
 // func geluMulAVX512(n int, dst *float32, x *float32, y *float32)
 // Requires: AVX, AVX512F
 TEXT ·geluMulAVX512(SB), NOSPLIT, $0-32
@@ -2464,6 +2773,81 @@ DATA constff800000<>+20(SB)/4, $0xff800000
 DATA constff800000<>+24(SB)/4, $0xff800000
 DATA constff800000<>+28(SB)/4, $0xff800000
 GLOBL constff800000<>(SB), RODATA|NOPTR, $32
+
+// func adamWAVX512(n int, p *float32, m *float32, v *float32, grad *float32, constants *float32)
+// Requires: AVX, AVX512F
+TEXT ·adamWAVX512(SB), NOSPLIT, $0-48
+	MOVQ         n+0(FP), CX
+	MOVQ         p+8(FP), AX
+	MOVQ         m+16(FP), DX
+	MOVQ         v+24(FP), BX
+	MOVQ         grad+32(FP), SI
+	MOVQ         constants+40(FP), DI
+	VBROADCASTSS (DI), Z0
+	VBROADCASTSS 4(DI), Z1
+	VBROADCASTSS 8(DI), Z2
+	VBROADCASTSS 12(DI), Z3
+	VBROADCASTSS 16(DI), Z4
+	VBROADCASTSS 20(DI), Z5
+	VBROADCASTSS 24(DI), Z6
+	VBROADCASTSS 28(DI), Z7
+	MOVQ         CX, DI
+	SHRQ         $0x04, DI
+	JZ           tail
+
+vector:
+	VMOVUPS     (SI), Z8
+	VMOVUPS     (DX), Z9
+	VMULPS      Z0, Z9, Z9
+	VFMADD231PS Z1, Z8, Z9
+	VMOVUPS     Z9, (DX)
+	VMOVUPS     (BX), Z10
+	VMULPS      Z2, Z10, Z10
+	VMULPS      Z8, Z8, Z8
+	VFMADD231PS Z3, Z8, Z10
+	VMOVUPS     Z10, (BX)
+	VSQRTPS     Z10, Z10
+	VFMADD213PS Z7, Z6, Z10
+	VMULPS      Z5, Z9, Z9
+	VDIVPS      Z10, Z9, Z9
+	VMOVUPS     (AX), Z8
+	VFMSUB213PS Z9, Z4, Z8
+	VMOVUPS     Z8, (AX)
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, DX
+	ADDQ        $0x40, BX
+	ADDQ        $0x40, SI
+	DECQ        DI
+	JNZ         vector
+
+tail:
+	ANDQ        $0x0f, CX
+	JZ          done
+	MOVL        $0x00000001, DI
+	SHLL        CL, DI
+	SUBL        $0x01, DI
+	KMOVW       DI, K1
+	VMOVUPS.Z   (SI), K1, Z8
+	VMOVUPS.Z   (DX), K1, Z9
+	VMULPS      Z0, Z9, Z9
+	VFMADD231PS Z1, Z8, Z9
+	VMOVUPS     Z9, K1, (DX)
+	VMOVUPS.Z   (BX), K1, Z0
+	VMULPS      Z2, Z0, Z0
+	VMULPS      Z8, Z8, Z8
+	VFMADD231PS Z3, Z8, Z0
+	VMOVUPS     Z0, K1, (BX)
+	VSQRTPS     Z0, Z0
+	VFMADD213PS Z7, Z6, Z0
+	VMULPS      Z5, Z9, Z9
+	VDIVPS      Z0, Z9, Z9
+	VMOVUPS.Z   (AX), K1, Z0
+	VFMSUB213PS Z9, Z4, Z0
+	VMOVUPS     Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
 
 // func addAVX2(n int, dst *float32, x *float32, y *float32)
 // Requires: AVX
@@ -3948,6 +4332,270 @@ done:
 	VZEROUPPER
 	RET
 
+// func geluGradAVX2(n int, dst *float32, x *float32, y *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluGradAVX2(SB), NOSPLIT, $0-32
+	MOVQ n+0(FP), AX
+	MOVQ dst+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ y+24(FP), BX
+	MOVQ AX, SI
+	SHRQ $0x03, SI
+	JZ   tail
+
+vector:
+	VMOVUPS      (DX), Y0
+	VMOVUPS      (BX), Y1
+	VMOVUPS      const41680000<>+0(SB), Y2
+	VPAND        const7fffffff<>+0(SB), Y0, Y3
+	VMINPS       Y3, Y2, Y2
+	VMOVUPS      const3f800000<>+0(SB), Y3
+	VMOVUPS      const3f800000<>+0(SB), Y4
+	VFMADD231PS  const3e800000<>+0(SB), Y2, Y4
+	VDIVPS       Y4, Y3, Y3
+	VMULPS       Y2, Y2, Y2
+	VMULPS       constbf000000<>+0(SB), Y2, Y2
+	VMOVUPS      const4b400000<>+0(SB), Y4
+	VFMADD231PS  const3fb8aa3b<>+0(SB), Y2, Y4
+	VSUBPS       const4b400000<>+0(SB), Y4, Y5
+	VMOVUPS      Y2, Y2
+	VFNMADD231PS const3f318000<>+0(SB), Y5, Y2
+	VFNMADD231PS constb95e8083<>+0(SB), Y5, Y2
+	VMOVUPS      const3c076019<>+0(SB), Y5
+	VFMADD213PS  const3d2b9dd2<>+0(SB), Y2, Y5
+	VFMADD213PS  const3e2aae9e<>+0(SB), Y2, Y5
+	VFMADD213PS  const3efffee1<>+0(SB), Y2, Y5
+	VFMADD213PS  const3f7ffff7<>+0(SB), Y2, Y5
+	VFMADD213PS  const3f800000<>+0(SB), Y2, Y5
+	VPSUBD       const4b400000<>+0(SB), Y4, Y4
+	VPSRAD       $0x01, Y4, Y2
+	VPSUBD       Y2, Y4, Y4
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       const3f800000<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       const3f800000<>+0(SB), Y4, Y4
+	VMULPS       Y2, Y5, Y2
+	VMULPS       Y4, Y2, Y2
+	VMULPS       Y3, Y2, Y4
+	VMOVUPS      const3cce3c87<>+0(SB), Y5
+	VFMADD213PS  constbe19b749<>+0(SB), Y3, Y5
+	VFMADD213PS  const3e94b92a<>+0(SB), Y3, Y5
+	VFMADD213PS  constbe4c0073<>+0(SB), Y3, Y5
+	VFMADD213PS  const3e49dedb<>+0(SB), Y3, Y5
+	VFMADD213PS  const3d0f1cb7<>+0(SB), Y3, Y5
+	VFMADD213PS  const3dd3642f<>+0(SB), Y3, Y5
+	VFMADD213PS  const3dc9eb3b<>+0(SB), Y3, Y5
+	VFMADD213PS  const3dcc6030<>+0(SB), Y3, Y5
+	VMULPS       Y5, Y4, Y4
+	VMOVUPS      constc1680000<>+0(SB), Y3
+	VMAXPS       Y0, Y3, Y3
+	VMOVUPS      const41680000<>+0(SB), Y5
+	VMINPS       Y3, Y5, Y3
+	VMULPS       const3ecc422a<>+0(SB), Y3, Y3
+	VMOVUPS      const3f800000<>+0(SB), Y5
+	VSUBPS       Y4, Y5, Y5
+	VCMPPS       $0x11, const00000000<>+0(SB), Y0, Y0
+	VBLENDVPS    Y0, Y4, Y5, Y0
+	VFMADD231PS  Y2, Y3, Y0
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (CX)
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, BX
+	ADDQ         $0x20, CX
+	DECQ         SI
+	JNZ          vector
+
+tail:
+	ANDQ         $0x07, AX
+	JZ           done
+	LEAQ         tailTable<>+0(SB), SI
+	NEGQ         AX
+	VMOVUPS      32(SI)(AX*4), Y0
+	VMASKMOVPS   (DX), Y0, Y1
+	VMASKMOVPS   (BX), Y0, Y2
+	VMOVUPS      const41680000<>+0(SB), Y3
+	VPAND        const7fffffff<>+0(SB), Y1, Y4
+	VMINPS       Y4, Y3, Y3
+	VMOVUPS      const3f800000<>+0(SB), Y4
+	VMOVUPS      const3f800000<>+0(SB), Y5
+	VFMADD231PS  const3e800000<>+0(SB), Y3, Y5
+	VDIVPS       Y5, Y4, Y4
+	VMULPS       Y3, Y3, Y3
+	VMULPS       constbf000000<>+0(SB), Y3, Y3
+	VMOVUPS      const4b400000<>+0(SB), Y5
+	VFMADD231PS  const3fb8aa3b<>+0(SB), Y3, Y5
+	VSUBPS       const4b400000<>+0(SB), Y5, Y6
+	VMOVUPS      Y3, Y3
+	VFNMADD231PS const3f318000<>+0(SB), Y6, Y3
+	VFNMADD231PS constb95e8083<>+0(SB), Y6, Y3
+	VMOVUPS      const3c076019<>+0(SB), Y6
+	VFMADD213PS  const3d2b9dd2<>+0(SB), Y3, Y6
+	VFMADD213PS  const3e2aae9e<>+0(SB), Y3, Y6
+	VFMADD213PS  const3efffee1<>+0(SB), Y3, Y6
+	VFMADD213PS  const3f7ffff7<>+0(SB), Y3, Y6
+	VFMADD213PS  const3f800000<>+0(SB), Y3, Y6
+	VPSUBD       const4b400000<>+0(SB), Y5, Y5
+	VPSRAD       $0x01, Y5, Y3
+	VPSUBD       Y3, Y5, Y5
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       const3f800000<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       const3f800000<>+0(SB), Y5, Y5
+	VMULPS       Y3, Y6, Y3
+	VMULPS       Y5, Y3, Y3
+	VMULPS       Y4, Y3, Y5
+	VMOVUPS      const3cce3c87<>+0(SB), Y6
+	VFMADD213PS  constbe19b749<>+0(SB), Y4, Y6
+	VFMADD213PS  const3e94b92a<>+0(SB), Y4, Y6
+	VFMADD213PS  constbe4c0073<>+0(SB), Y4, Y6
+	VFMADD213PS  const3e49dedb<>+0(SB), Y4, Y6
+	VFMADD213PS  const3d0f1cb7<>+0(SB), Y4, Y6
+	VFMADD213PS  const3dd3642f<>+0(SB), Y4, Y6
+	VFMADD213PS  const3dc9eb3b<>+0(SB), Y4, Y6
+	VFMADD213PS  const3dcc6030<>+0(SB), Y4, Y6
+	VMULPS       Y6, Y5, Y5
+	VMOVUPS      constc1680000<>+0(SB), Y4
+	VMAXPS       Y1, Y4, Y4
+	VMOVUPS      const41680000<>+0(SB), Y6
+	VMINPS       Y4, Y6, Y4
+	VMULPS       const3ecc422a<>+0(SB), Y4, Y4
+	VMOVUPS      const3f800000<>+0(SB), Y6
+	VSUBPS       Y5, Y6, Y6
+	VCMPPS       $0x11, const00000000<>+0(SB), Y1, Y1
+	VBLENDVPS    Y1, Y5, Y6, Y1
+	VFMADD231PS  Y3, Y4, Y1
+	VMULPS       Y2, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluTanhGradAVX2(n int, dst *float32, x *float32, y *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluTanhGradAVX2(SB), NOSPLIT, $0-32
+	MOVQ n+0(FP), AX
+	MOVQ dst+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ y+24(FP), BX
+	MOVQ AX, SI
+	SHRQ $0x03, SI
+	JZ   tail
+
+vector:
+	VMOVUPS      (DX), Y0
+	VMOVUPS      (BX), Y1
+	VMOVUPS      constc1a00000<>+0(SB), Y2
+	VMAXPS       Y0, Y2, Y2
+	VMOVUPS      const41a00000<>+0(SB), Y0
+	VMINPS       Y2, Y0, Y2
+	VMULPS       Y2, Y2, Y0
+	VMOVUPS      const3fcc422a<>+0(SB), Y3
+	VFMADD231PS  const3d922279<>+0(SB), Y0, Y3
+	VMULPS       Y2, Y3, Y3
+	VMOVUPS      const3fcc422a<>+0(SB), Y4
+	VFMADD231PS  const3e5b33b6<>+0(SB), Y0, Y4
+	VMULPS       Y2, Y4, Y4
+	VMOVUPS      constc3160000<>+0(SB), Y0
+	VMAXPS       Y3, Y0, Y0
+	VMOVUPS      const43160000<>+0(SB), Y2
+	VMINPS       Y0, Y2, Y0
+	VPXOR        const80000000<>+0(SB), Y0, Y0
+	VMOVUPS      const4b400000<>+0(SB), Y2
+	VFMADD231PS  const3fb8aa3b<>+0(SB), Y0, Y2
+	VSUBPS       const4b400000<>+0(SB), Y2, Y3
+	VMOVUPS      Y0, Y0
+	VFNMADD231PS const3f318000<>+0(SB), Y3, Y0
+	VFNMADD231PS constb95e8083<>+0(SB), Y3, Y0
+	VMOVUPS      const3c076019<>+0(SB), Y3
+	VFMADD213PS  const3d2b9dd2<>+0(SB), Y0, Y3
+	VFMADD213PS  const3e2aae9e<>+0(SB), Y0, Y3
+	VFMADD213PS  const3efffee1<>+0(SB), Y0, Y3
+	VFMADD213PS  const3f7ffff7<>+0(SB), Y0, Y3
+	VFMADD213PS  const3f800000<>+0(SB), Y0, Y3
+	VPSUBD       const4b400000<>+0(SB), Y2, Y2
+	VPSRAD       $0x01, Y2, Y0
+	VPSUBD       Y0, Y2, Y2
+	VPSLLD       $0x17, Y0, Y0
+	VPADDD       const3f800000<>+0(SB), Y0, Y0
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       const3f800000<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y3, Y0
+	VMULPS       Y2, Y0, Y0
+	VADDPS       const3f800000<>+0(SB), Y0, Y0
+	VMOVUPS      const3f800000<>+0(SB), Y2
+	VDIVPS       Y0, Y2, Y0
+	VMOVUPS      const3f800000<>+0(SB), Y2
+	VSUBPS       Y0, Y2, Y2
+	VMULPS       Y4, Y2, Y2
+	VFMADD213PS  Y0, Y0, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, (CX)
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, BX
+	ADDQ         $0x20, CX
+	DECQ         SI
+	JNZ          vector
+
+tail:
+	ANDQ         $0x07, AX
+	JZ           done
+	LEAQ         tailTable<>+0(SB), SI
+	NEGQ         AX
+	VMOVUPS      32(SI)(AX*4), Y0
+	VMASKMOVPS   (DX), Y0, Y1
+	VMASKMOVPS   (BX), Y0, Y2
+	VMOVUPS      constc1a00000<>+0(SB), Y3
+	VMAXPS       Y1, Y3, Y3
+	VMOVUPS      const41a00000<>+0(SB), Y1
+	VMINPS       Y3, Y1, Y3
+	VMULPS       Y3, Y3, Y1
+	VMOVUPS      const3fcc422a<>+0(SB), Y4
+	VFMADD231PS  const3d922279<>+0(SB), Y1, Y4
+	VMULPS       Y3, Y4, Y4
+	VMOVUPS      const3fcc422a<>+0(SB), Y5
+	VFMADD231PS  const3e5b33b6<>+0(SB), Y1, Y5
+	VMULPS       Y3, Y5, Y5
+	VMOVUPS      constc3160000<>+0(SB), Y1
+	VMAXPS       Y4, Y1, Y1
+	VMOVUPS      const43160000<>+0(SB), Y3
+	VMINPS       Y1, Y3, Y1
+	VPXOR        const80000000<>+0(SB), Y1, Y1
+	VMOVUPS      const4b400000<>+0(SB), Y3
+	VFMADD231PS  const3fb8aa3b<>+0(SB), Y1, Y3
+	VSUBPS       const4b400000<>+0(SB), Y3, Y4
+	VMOVUPS      Y1, Y1
+	VFNMADD231PS const3f318000<>+0(SB), Y4, Y1
+	VFNMADD231PS constb95e8083<>+0(SB), Y4, Y1
+	VMOVUPS      const3c076019<>+0(SB), Y4
+	VFMADD213PS  const3d2b9dd2<>+0(SB), Y1, Y4
+	VFMADD213PS  const3e2aae9e<>+0(SB), Y1, Y4
+	VFMADD213PS  const3efffee1<>+0(SB), Y1, Y4
+	VFMADD213PS  const3f7ffff7<>+0(SB), Y1, Y4
+	VFMADD213PS  const3f800000<>+0(SB), Y1, Y4
+	VPSUBD       const4b400000<>+0(SB), Y3, Y3
+	VPSRAD       $0x01, Y3, Y1
+	VPSUBD       Y1, Y3, Y3
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       const3f800000<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       const3f800000<>+0(SB), Y3, Y3
+	VMULPS       Y1, Y4, Y1
+	VMULPS       Y3, Y1, Y1
+	VADDPS       const3f800000<>+0(SB), Y1, Y1
+	VMOVUPS      const3f800000<>+0(SB), Y3
+	VDIVPS       Y1, Y3, Y1
+	VMOVUPS      const3f800000<>+0(SB), Y3
+	VSUBPS       Y1, Y3, Y3
+	VMULPS       Y5, Y3, Y3
+	VFMADD213PS  Y1, Y1, Y3
+	VMULPS       Y2, Y3, Y3
+	VMASKMOVPS   Y3, Y0, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
 // func geluMulAVX2(n int, dst *float32, x *float32, y *float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·geluMulAVX2(SB), NOSPLIT, $0-32
@@ -4333,5 +4981,79 @@ done:
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
 	VMOVUPS Y3, 96(AX)
+	VZEROUPPER
+	RET
+
+// func adamWAVX2(n int, p *float32, m *float32, v *float32, grad *float32, constants *float32)
+// Requires: AVX, FMA3
+TEXT ·adamWAVX2(SB), NOSPLIT, $0-48
+	MOVQ         n+0(FP), AX
+	MOVQ         p+8(FP), CX
+	MOVQ         m+16(FP), DX
+	MOVQ         v+24(FP), BX
+	MOVQ         grad+32(FP), SI
+	MOVQ         constants+40(FP), DI
+	VBROADCASTSS (DI), Y0
+	VBROADCASTSS 4(DI), Y1
+	VBROADCASTSS 8(DI), Y2
+	VBROADCASTSS 12(DI), Y3
+	VBROADCASTSS 16(DI), Y4
+	VBROADCASTSS 20(DI), Y5
+	VBROADCASTSS 24(DI), Y6
+	VBROADCASTSS 28(DI), Y7
+	MOVQ         AX, DI
+	SHRQ         $0x03, DI
+	JZ           tail
+
+vector:
+	VMOVUPS     (SI), Y8
+	VMOVUPS     (DX), Y9
+	VMULPS      Y0, Y9, Y9
+	VFMADD231PS Y1, Y8, Y9
+	VMOVUPS     Y9, (DX)
+	VMOVUPS     (BX), Y10
+	VMULPS      Y2, Y10, Y10
+	VMULPS      Y8, Y8, Y8
+	VFMADD231PS Y3, Y8, Y10
+	VMOVUPS     Y10, (BX)
+	VSQRTPS     Y10, Y10
+	VFMADD213PS Y7, Y6, Y10
+	VMULPS      Y5, Y9, Y9
+	VDIVPS      Y10, Y9, Y9
+	VMOVUPS     (CX), Y8
+	VFMSUB213PS Y9, Y4, Y8
+	VMOVUPS     Y8, (CX)
+	ADDQ        $0x20, CX
+	ADDQ        $0x20, DX
+	ADDQ        $0x20, BX
+	ADDQ        $0x20, SI
+	DECQ        DI
+	JNZ         vector
+
+tail:
+	ANDQ        $0x07, AX
+	JZ          done
+	LEAQ        tailTable<>+0(SB), DI
+	NEGQ        AX
+	VMOVUPS     32(DI)(AX*4), Y8
+	VMASKMOVPS  (SI), Y8, Y9
+	VMASKMOVPS  (DX), Y8, Y10
+	VMULPS      Y0, Y10, Y10
+	VFMADD231PS Y1, Y9, Y10
+	VMASKMOVPS  Y10, Y8, (DX)
+	VMASKMOVPS  (BX), Y8, Y0
+	VMULPS      Y2, Y0, Y0
+	VMULPS      Y9, Y9, Y9
+	VFMADD231PS Y3, Y9, Y0
+	VMASKMOVPS  Y0, Y8, (BX)
+	VSQRTPS     Y0, Y0
+	VFMADD213PS Y7, Y6, Y0
+	VMULPS      Y5, Y10, Y10
+	VDIVPS      Y0, Y10, Y10
+	VMASKMOVPS  (CX), Y8, Y0
+	VFMSUB213PS Y10, Y4, Y0
+	VMASKMOVPS  Y0, Y8, (CX)
+
+done:
 	VZEROUPPER
 	RET

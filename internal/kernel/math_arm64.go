@@ -94,6 +94,31 @@ func siluGrad(dst, x, y []float32) {
 	}
 }
 
+func geluGrad(dst, x, y []float32) {
+	if cpu.NEON {
+		geluGradNEON(len(x), &dst[0], &x[0], &y[0])
+	} else {
+		geluGradGeneric(dst, x, y)
+	}
+}
+
+func geluTanhGrad(dst, x, y []float32) {
+	if cpu.NEON {
+		geluTanhGradNEON(len(x), &dst[0], &x[0], &y[0])
+	} else {
+		geluTanhGradGeneric(dst, x, y)
+	}
+}
+
+func adamW(a *AdamW, p, m, v, g []float32) {
+	if n := len(g) &^ 3; cpu.NEON && n > 0 {
+		c := a.constants()
+		adamWNEON(n, &p[0], &m[0], &v[0], &g[0], &c[0])
+		p, m, v, g = p[n:], m[n:], v[n:], g[n:]
+	}
+	adamWGeneric(a, p, m, v, g)
+}
+
 func geluMul(dst, x, y []float32) {
 	if cpu.NEON {
 		geluMulNEON(len(x), &dst[0], &x[0], &y[0])

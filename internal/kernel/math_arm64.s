@@ -2843,6 +2843,566 @@ dstWritten:
 done:
 	RET
 
+// func geluGradNEON(n int, dst, x, y *float32)
+TEXT ·geluGradNEON(SB), NOSPLIT, $0-32
+	MOVD n+0(FP), R0
+	MOVD dst+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD y+24(FP), R3
+	MOVD $consts<>(SB), R4
+	FMOVQ 544(R4), F0
+	FMOVQ 384(R4), F1
+	FMOVQ 0(R4), F2
+	FMOVQ 560(R4), F3
+	FMOVQ 576(R4), F4
+	FMOVQ 16(R4), F5
+	FMOVQ 32(R4), F6
+	FMOVQ 48(R4), F7
+	FMOVQ 64(R4), F8
+	FMOVQ 80(R4), F9
+	FMOVQ 96(R4), F10
+	FMOVQ 112(R4), F10
+	LSR $3, R0, R5
+	CBZ R5, single
+pair:
+	FLDPQ 0(R2), (F10, F11)
+	FLDPQ 0(R3), (F12, F13)
+	WORD $0x4ea0f94e // fabs v14.4s, v10.4s
+	WORD $0x4ea0f96f // fabs v15.4s, v11.4s
+	WORD $0x4ea3f5ce // fmin v14.4s, v14.4s, v3.4s
+	WORD $0x4ea3f5ef // fmin v15.4s, v15.4s, v3.4s
+	FMOVQ 80(R4), F16
+	FMOVQ 80(R4), F17
+	VFMLA V0.S4, V14.S4, V16.S4
+	VFMLA V0.S4, V15.S4, V17.S4
+	WORD $0x6e30fd30 // fdiv v16.4s, v9.4s, v16.4s
+	WORD $0x6e31fd31 // fdiv v17.4s, v9.4s, v17.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
+	WORD $0x6e21ddce // fmul v14.4s, v14.4s, v1.4s
+	WORD $0x6e21ddef // fmul v15.4s, v15.4s, v1.4s
+	FMOVQ 32(R4), F18
+	FMOVQ 32(R4), F19
+	VFMLA V5.S4, V14.S4, V18.S4
+	VFMLA V5.S4, V15.S4, V19.S4
+	WORD $0x4ea6d654 // fsub v20.4s, v18.4s, v6.4s
+	WORD $0x4ea6d675 // fsub v21.4s, v19.4s, v6.4s
+	VFMLS V7.S4, V20.S4, V14.S4
+	VFMLS V7.S4, V21.S4, V15.S4
+	VFMLS V8.S4, V20.S4, V14.S4
+	VFMLS V8.S4, V21.S4, V15.S4
+	FMOVQ 128(R4), F20
+	FMOVQ 128(R4), F21
+	FMOVQ 144(R4), F22
+	FMOVQ 144(R4), F23
+	VFMLA V14.S4, V20.S4, V22.S4
+	VFMLA V15.S4, V21.S4, V23.S4
+	FMOVQ 160(R4), F20
+	FMOVQ 160(R4), F21
+	VFMLA V14.S4, V22.S4, V20.S4
+	VFMLA V15.S4, V23.S4, V21.S4
+	FMOVQ 176(R4), F22
+	FMOVQ 176(R4), F23
+	VFMLA V14.S4, V20.S4, V22.S4
+	VFMLA V15.S4, V21.S4, V23.S4
+	FMOVQ 192(R4), F20
+	FMOVQ 192(R4), F21
+	VFMLA V14.S4, V22.S4, V20.S4
+	VFMLA V15.S4, V23.S4, V21.S4
+	FMOVQ 80(R4), F22
+	FMOVQ 80(R4), F23
+	VFMLA V14.S4, V20.S4, V22.S4
+	VFMLA V15.S4, V21.S4, V23.S4
+	VSUB V6.S4, V18.S4, V14.S4
+	VSUB V6.S4, V19.S4, V15.S4
+	WORD $0x4f3f05d2 // sshr v18.4s, v14.4s, #1
+	WORD $0x4f3f05f3 // sshr v19.4s, v15.4s, #1
+	VSUB V18.S4, V14.S4, V14.S4
+	VSUB V19.S4, V15.S4, V15.S4
+	VSHL $23, V18.S4, V18.S4
+	VSHL $23, V19.S4, V19.S4
+	VADD V9.S4, V18.S4, V18.S4
+	VADD V9.S4, V19.S4, V19.S4
+	WORD $0x6e32ded2 // fmul v18.4s, v22.4s, v18.4s
+	WORD $0x6e33def3 // fmul v19.4s, v23.4s, v19.4s
+	VSHL $23, V14.S4, V14.S4
+	VSHL $23, V15.S4, V15.S4
+	VADD V9.S4, V14.S4, V14.S4
+	VADD V9.S4, V15.S4, V15.S4
+	WORD $0x6e2ede4e // fmul v14.4s, v18.4s, v14.4s
+	WORD $0x6e2fde6f // fmul v15.4s, v19.4s, v15.4s
+	WORD $0x6e30ddd2 // fmul v18.4s, v14.4s, v16.4s
+	WORD $0x6e31ddf3 // fmul v19.4s, v15.4s, v17.4s
+	FMOVQ 592(R4), F20
+	FMOVQ 592(R4), F21
+	FMOVQ 608(R4), F22
+	FMOVQ 608(R4), F23
+	VFMLA V16.S4, V20.S4, V22.S4
+	VFMLA V17.S4, V21.S4, V23.S4
+	FMOVQ 624(R4), F20
+	FMOVQ 624(R4), F21
+	VFMLA V16.S4, V22.S4, V20.S4
+	VFMLA V17.S4, V23.S4, V21.S4
+	FMOVQ 640(R4), F22
+	FMOVQ 640(R4), F23
+	VFMLA V16.S4, V20.S4, V22.S4
+	VFMLA V17.S4, V21.S4, V23.S4
+	FMOVQ 656(R4), F20
+	FMOVQ 656(R4), F21
+	VFMLA V16.S4, V22.S4, V20.S4
+	VFMLA V17.S4, V23.S4, V21.S4
+	FMOVQ 672(R4), F22
+	FMOVQ 672(R4), F23
+	VFMLA V16.S4, V20.S4, V22.S4
+	VFMLA V17.S4, V21.S4, V23.S4
+	FMOVQ 688(R4), F20
+	FMOVQ 688(R4), F21
+	VFMLA V16.S4, V22.S4, V20.S4
+	VFMLA V17.S4, V23.S4, V21.S4
+	FMOVQ 704(R4), F22
+	FMOVQ 704(R4), F23
+	VFMLA V16.S4, V20.S4, V22.S4
+	VFMLA V17.S4, V21.S4, V23.S4
+	FMOVQ 720(R4), F20
+	FMOVQ 720(R4), F21
+	VFMLA V16.S4, V22.S4, V20.S4
+	VFMLA V17.S4, V23.S4, V21.S4
+	WORD $0x6e34de50 // fmul v16.4s, v18.4s, v20.4s
+	WORD $0x6e35de71 // fmul v17.4s, v19.4s, v21.4s
+	WORD $0x6eaae452 // fcmgt v18.4s, v2.4s, v10.4s
+	WORD $0x6eabe453 // fcmgt v19.4s, v2.4s, v11.4s
+	WORD $0x4eb0d534 // fsub v20.4s, v9.4s, v16.4s
+	WORD $0x4eb1d535 // fsub v21.4s, v9.4s, v17.4s
+	VBSL V20.B16, V16.B16, V18.B16
+	VBSL V21.B16, V17.B16, V19.B16
+	WORD $0x4e24f54a // fmax v10.4s, v10.4s, v4.4s
+	WORD $0x4e24f56b // fmax v11.4s, v11.4s, v4.4s
+	WORD $0x4ea3f54a // fmin v10.4s, v10.4s, v3.4s
+	WORD $0x4ea3f56b // fmin v11.4s, v11.4s, v3.4s
+	FMOVQ 800(R4), F16
+	FMOVQ 800(R4), F17
+	WORD $0x6e30dd4a // fmul v10.4s, v10.4s, v16.4s
+	WORD $0x6e31dd6b // fmul v11.4s, v11.4s, v17.4s
+	VFMLA V14.S4, V10.S4, V18.S4
+	VFMLA V15.S4, V11.S4, V19.S4
+	WORD $0x6e2cde4a // fmul v10.4s, v18.4s, v12.4s
+	WORD $0x6e2dde6b // fmul v11.4s, v19.4s, v13.4s
+	FSTPQ (F10, F11), 0(R1)
+	ADD $32, R2
+	ADD $32, R3
+	ADD $32, R1
+	SUBS $1, R5
+	BNE pair
+single:
+	TBZ $2, R0, tail
+	FMOVQ 0(R2), F10
+	FMOVQ 0(R3), F11
+	WORD $0x4ea0f94c // fabs v12.4s, v10.4s
+	WORD $0x4ea3f58c // fmin v12.4s, v12.4s, v3.4s
+	FMOVQ 80(R4), F13
+	VFMLA V0.S4, V12.S4, V13.S4
+	WORD $0x6e2dfd2d // fdiv v13.4s, v9.4s, v13.4s
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x6e21dd8c // fmul v12.4s, v12.4s, v1.4s
+	FMOVQ 32(R4), F14
+	VFMLA V5.S4, V12.S4, V14.S4
+	WORD $0x4ea6d5cf // fsub v15.4s, v14.4s, v6.4s
+	VFMLS V7.S4, V15.S4, V12.S4
+	VFMLS V8.S4, V15.S4, V12.S4
+	FMOVQ 128(R4), F15
+	FMOVQ 144(R4), F16
+	VFMLA V12.S4, V15.S4, V16.S4
+	FMOVQ 160(R4), F15
+	VFMLA V12.S4, V16.S4, V15.S4
+	FMOVQ 176(R4), F16
+	VFMLA V12.S4, V15.S4, V16.S4
+	FMOVQ 192(R4), F15
+	VFMLA V12.S4, V16.S4, V15.S4
+	FMOVQ 80(R4), F16
+	VFMLA V12.S4, V15.S4, V16.S4
+	VSUB V6.S4, V14.S4, V12.S4
+	WORD $0x4f3f058e // sshr v14.4s, v12.4s, #1
+	VSUB V14.S4, V12.S4, V12.S4
+	VSHL $23, V14.S4, V14.S4
+	VADD V9.S4, V14.S4, V14.S4
+	WORD $0x6e2ede0e // fmul v14.4s, v16.4s, v14.4s
+	VSHL $23, V12.S4, V12.S4
+	VADD V9.S4, V12.S4, V12.S4
+	WORD $0x6e2cddcc // fmul v12.4s, v14.4s, v12.4s
+	WORD $0x6e2ddd8e // fmul v14.4s, v12.4s, v13.4s
+	FMOVQ 592(R4), F15
+	FMOVQ 608(R4), F16
+	VFMLA V13.S4, V15.S4, V16.S4
+	FMOVQ 624(R4), F15
+	VFMLA V13.S4, V16.S4, V15.S4
+	FMOVQ 640(R4), F16
+	VFMLA V13.S4, V15.S4, V16.S4
+	FMOVQ 656(R4), F15
+	VFMLA V13.S4, V16.S4, V15.S4
+	FMOVQ 672(R4), F16
+	VFMLA V13.S4, V15.S4, V16.S4
+	FMOVQ 688(R4), F15
+	VFMLA V13.S4, V16.S4, V15.S4
+	FMOVQ 704(R4), F16
+	VFMLA V13.S4, V15.S4, V16.S4
+	FMOVQ 720(R4), F15
+	VFMLA V13.S4, V16.S4, V15.S4
+	WORD $0x6e2fddcd // fmul v13.4s, v14.4s, v15.4s
+	WORD $0x6eaae44e // fcmgt v14.4s, v2.4s, v10.4s
+	WORD $0x4eadd52f // fsub v15.4s, v9.4s, v13.4s
+	VBSL V15.B16, V13.B16, V14.B16
+	WORD $0x4e24f54a // fmax v10.4s, v10.4s, v4.4s
+	WORD $0x4ea3f54a // fmin v10.4s, v10.4s, v3.4s
+	FMOVQ 800(R4), F13
+	WORD $0x6e2ddd4a // fmul v10.4s, v10.4s, v13.4s
+	VFMLA V12.S4, V10.S4, V14.S4
+	WORD $0x6e2bddca // fmul v10.4s, v14.4s, v11.4s
+	FMOVQ F10, 0(R1)
+	ADD $16, R2
+	ADD $16, R3
+	ADD $16, R1
+tail:
+	AND $3, R0, R0
+	CBZ R0, done
+	TBZ $1, R0, xOne
+	FMOVD (R2), F10
+	TBZ $0, R0, xRead
+	ADD $8, R2, R2
+	VLD1 (R2), V10.S[2]
+	B xRead
+xOne:
+	FMOVS (R2), F10
+xRead:
+	TBZ $1, R0, yOne
+	FMOVD (R3), F11
+	TBZ $0, R0, yRead
+	ADD $8, R3, R2
+	VLD1 (R2), V11.S[2]
+	B yRead
+yOne:
+	FMOVS (R3), F11
+yRead:
+	WORD $0x4ea0f94c // fabs v12.4s, v10.4s
+	WORD $0x4ea3f58c // fmin v12.4s, v12.4s, v3.4s
+	FMOVQ 80(R4), F13
+	VFMLA V0.S4, V12.S4, V13.S4
+	WORD $0x6e2dfd20 // fdiv v0.4s, v9.4s, v13.4s
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x6e21dd81 // fmul v1.4s, v12.4s, v1.4s
+	FMOVQ 32(R4), F12
+	VFMLA V5.S4, V1.S4, V12.S4
+	WORD $0x4ea6d585 // fsub v5.4s, v12.4s, v6.4s
+	VFMLS V7.S4, V5.S4, V1.S4
+	VFMLS V8.S4, V5.S4, V1.S4
+	FMOVQ 128(R4), F5
+	FMOVQ 144(R4), F7
+	VFMLA V1.S4, V5.S4, V7.S4
+	FMOVQ 160(R4), F5
+	VFMLA V1.S4, V7.S4, V5.S4
+	FMOVQ 176(R4), F7
+	VFMLA V1.S4, V5.S4, V7.S4
+	FMOVQ 192(R4), F5
+	VFMLA V1.S4, V7.S4, V5.S4
+	FMOVQ 80(R4), F7
+	VFMLA V1.S4, V5.S4, V7.S4
+	VSUB V6.S4, V12.S4, V1.S4
+	WORD $0x4f3f0425 // sshr v5.4s, v1.4s, #1
+	VSUB V5.S4, V1.S4, V1.S4
+	VSHL $23, V5.S4, V5.S4
+	VADD V9.S4, V5.S4, V5.S4
+	WORD $0x6e25dce5 // fmul v5.4s, v7.4s, v5.4s
+	VSHL $23, V1.S4, V1.S4
+	VADD V9.S4, V1.S4, V1.S4
+	WORD $0x6e21dca1 // fmul v1.4s, v5.4s, v1.4s
+	WORD $0x6e20dc25 // fmul v5.4s, v1.4s, v0.4s
+	FMOVQ 592(R4), F6
+	FMOVQ 608(R4), F7
+	VFMLA V0.S4, V6.S4, V7.S4
+	FMOVQ 624(R4), F6
+	VFMLA V0.S4, V7.S4, V6.S4
+	FMOVQ 640(R4), F7
+	VFMLA V0.S4, V6.S4, V7.S4
+	FMOVQ 656(R4), F6
+	VFMLA V0.S4, V7.S4, V6.S4
+	FMOVQ 672(R4), F7
+	VFMLA V0.S4, V6.S4, V7.S4
+	FMOVQ 688(R4), F6
+	VFMLA V0.S4, V7.S4, V6.S4
+	FMOVQ 704(R4), F7
+	VFMLA V0.S4, V6.S4, V7.S4
+	FMOVQ 720(R4), F6
+	VFMLA V0.S4, V7.S4, V6.S4
+	WORD $0x6e26dca0 // fmul v0.4s, v5.4s, v6.4s
+	WORD $0x6eaae442 // fcmgt v2.4s, v2.4s, v10.4s
+	WORD $0x4ea0d525 // fsub v5.4s, v9.4s, v0.4s
+	VBSL V5.B16, V0.B16, V2.B16
+	WORD $0x4e24f540 // fmax v0.4s, v10.4s, v4.4s
+	WORD $0x4ea3f400 // fmin v0.4s, v0.4s, v3.4s
+	FMOVQ 800(R4), F3
+	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
+	VFMLA V1.S4, V0.S4, V2.S4
+	WORD $0x6e2bdc40 // fmul v0.4s, v2.4s, v11.4s
+	TBZ $1, R0, dstOne
+	FMOVD F0, (R1)
+	TBZ $0, R0, dstWritten
+	ADD $8, R1, R0
+	VST1 V0.S[2], (R0)
+	B dstWritten
+dstOne:
+	FMOVS F0, (R1)
+dstWritten:
+done:
+	RET
+
+// func geluTanhGradNEON(n int, dst, x, y *float32)
+TEXT ·geluTanhGradNEON(SB), NOSPLIT, $0-32
+	MOVD n+0(FP), R0
+	MOVD dst+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD y+24(FP), R3
+	MOVD $consts<>(SB), R4
+	FMOVQ 736(R4), F0
+	FMOVQ 752(R4), F1
+	FMOVQ 768(R4), F2
+	FMOVQ 16(R4), F3
+	FMOVQ 32(R4), F4
+	FMOVQ 48(R4), F5
+	FMOVQ 64(R4), F6
+	FMOVQ 80(R4), F7
+	FMOVQ 96(R4), F8
+	FMOVQ 112(R4), F9
+	LSR $3, R0, R5
+	CBZ R5, single
+pair:
+	FLDPQ 0(R2), (F10, F11)
+	FLDPQ 0(R3), (F12, F13)
+	WORD $0x4e22f54a // fmax v10.4s, v10.4s, v2.4s
+	WORD $0x4e22f56b // fmax v11.4s, v11.4s, v2.4s
+	WORD $0x4ea1f54a // fmin v10.4s, v10.4s, v1.4s
+	WORD $0x4ea1f56b // fmin v11.4s, v11.4s, v1.4s
+	WORD $0x6e2add4e // fmul v14.4s, v10.4s, v10.4s
+	WORD $0x6e2bdd6f // fmul v15.4s, v11.4s, v11.4s
+	FMOVQ 784(R4), F16
+	FMOVQ 784(R4), F17
+	FMOVQ 784(R4), F18
+	FMOVQ 784(R4), F19
+	VFMLA V0.S4, V14.S4, V16.S4
+	VFMLA V0.S4, V15.S4, V17.S4
+	FMOVQ 816(R4), F20
+	FMOVQ 816(R4), F21
+	VFMLA V20.S4, V14.S4, V18.S4
+	VFMLA V21.S4, V15.S4, V19.S4
+	WORD $0x6e2ade4e // fmul v14.4s, v18.4s, v10.4s
+	WORD $0x6e2bde6f // fmul v15.4s, v19.4s, v11.4s
+	WORD $0x6e2ade0a // fmul v10.4s, v16.4s, v10.4s
+	WORD $0x6e2bde2b // fmul v11.4s, v17.4s, v11.4s
+	WORD $0x4e29f54a // fmax v10.4s, v10.4s, v9.4s
+	WORD $0x4e29f56b // fmax v11.4s, v11.4s, v9.4s
+	WORD $0x4ea8f54a // fmin v10.4s, v10.4s, v8.4s
+	WORD $0x4ea8f56b // fmin v11.4s, v11.4s, v8.4s
+	WORD $0x6ea0f94a // fneg v10.4s, v10.4s
+	WORD $0x6ea0f96b // fneg v11.4s, v11.4s
+	FMOVQ 32(R4), F16
+	FMOVQ 32(R4), F17
+	VFMLA V3.S4, V10.S4, V16.S4
+	VFMLA V3.S4, V11.S4, V17.S4
+	WORD $0x4ea4d612 // fsub v18.4s, v16.4s, v4.4s
+	WORD $0x4ea4d633 // fsub v19.4s, v17.4s, v4.4s
+	VFMLS V5.S4, V18.S4, V10.S4
+	VFMLS V5.S4, V19.S4, V11.S4
+	VFMLS V6.S4, V18.S4, V10.S4
+	VFMLS V6.S4, V19.S4, V11.S4
+	FMOVQ 128(R4), F18
+	FMOVQ 128(R4), F19
+	FMOVQ 144(R4), F20
+	FMOVQ 144(R4), F21
+	VFMLA V10.S4, V18.S4, V20.S4
+	VFMLA V11.S4, V19.S4, V21.S4
+	FMOVQ 160(R4), F18
+	FMOVQ 160(R4), F19
+	VFMLA V10.S4, V20.S4, V18.S4
+	VFMLA V11.S4, V21.S4, V19.S4
+	FMOVQ 176(R4), F20
+	FMOVQ 176(R4), F21
+	VFMLA V10.S4, V18.S4, V20.S4
+	VFMLA V11.S4, V19.S4, V21.S4
+	FMOVQ 192(R4), F18
+	FMOVQ 192(R4), F19
+	VFMLA V10.S4, V20.S4, V18.S4
+	VFMLA V11.S4, V21.S4, V19.S4
+	FMOVQ 80(R4), F20
+	FMOVQ 80(R4), F21
+	VFMLA V10.S4, V18.S4, V20.S4
+	VFMLA V11.S4, V19.S4, V21.S4
+	VSUB V4.S4, V16.S4, V10.S4
+	VSUB V4.S4, V17.S4, V11.S4
+	WORD $0x4f3f0550 // sshr v16.4s, v10.4s, #1
+	WORD $0x4f3f0571 // sshr v17.4s, v11.4s, #1
+	VSUB V16.S4, V10.S4, V10.S4
+	VSUB V17.S4, V11.S4, V11.S4
+	VSHL $23, V16.S4, V16.S4
+	VSHL $23, V17.S4, V17.S4
+	VADD V7.S4, V16.S4, V16.S4
+	VADD V7.S4, V17.S4, V17.S4
+	WORD $0x6e30de90 // fmul v16.4s, v20.4s, v16.4s
+	WORD $0x6e31deb1 // fmul v17.4s, v21.4s, v17.4s
+	VSHL $23, V10.S4, V10.S4
+	VSHL $23, V11.S4, V11.S4
+	VADD V7.S4, V10.S4, V10.S4
+	VADD V7.S4, V11.S4, V11.S4
+	WORD $0x6e2ade0a // fmul v10.4s, v16.4s, v10.4s
+	WORD $0x6e2bde2b // fmul v11.4s, v17.4s, v11.4s
+	WORD $0x4e27d54a // fadd v10.4s, v10.4s, v7.4s
+	WORD $0x4e27d56b // fadd v11.4s, v11.4s, v7.4s
+	WORD $0x6e2afcea // fdiv v10.4s, v7.4s, v10.4s
+	WORD $0x6e2bfceb // fdiv v11.4s, v7.4s, v11.4s
+	VMOV V10.B16, V16.B16
+	VMOV V11.B16, V17.B16
+	WORD $0x4eaad4f2 // fsub v18.4s, v7.4s, v10.4s
+	WORD $0x4eabd4f3 // fsub v19.4s, v7.4s, v11.4s
+	WORD $0x6e2ede4e // fmul v14.4s, v18.4s, v14.4s
+	WORD $0x6e2fde6f // fmul v15.4s, v19.4s, v15.4s
+	VFMLA V10.S4, V14.S4, V16.S4
+	VFMLA V11.S4, V15.S4, V17.S4
+	WORD $0x6e2cde0a // fmul v10.4s, v16.4s, v12.4s
+	WORD $0x6e2dde2b // fmul v11.4s, v17.4s, v13.4s
+	FSTPQ (F10, F11), 0(R1)
+	ADD $32, R2
+	ADD $32, R3
+	ADD $32, R1
+	SUBS $1, R5
+	BNE pair
+single:
+	TBZ $2, R0, tail
+	FMOVQ 0(R2), F10
+	FMOVQ 0(R3), F11
+	WORD $0x4e22f54a // fmax v10.4s, v10.4s, v2.4s
+	WORD $0x4ea1f54a // fmin v10.4s, v10.4s, v1.4s
+	WORD $0x6e2add4c // fmul v12.4s, v10.4s, v10.4s
+	FMOVQ 784(R4), F13
+	FMOVQ 784(R4), F14
+	VFMLA V0.S4, V12.S4, V13.S4
+	FMOVQ 816(R4), F15
+	VFMLA V15.S4, V12.S4, V14.S4
+	WORD $0x6e2addcc // fmul v12.4s, v14.4s, v10.4s
+	WORD $0x6e2addaa // fmul v10.4s, v13.4s, v10.4s
+	WORD $0x4e29f54a // fmax v10.4s, v10.4s, v9.4s
+	WORD $0x4ea8f54a // fmin v10.4s, v10.4s, v8.4s
+	WORD $0x6ea0f94a // fneg v10.4s, v10.4s
+	FMOVQ 32(R4), F13
+	VFMLA V3.S4, V10.S4, V13.S4
+	WORD $0x4ea4d5ae // fsub v14.4s, v13.4s, v4.4s
+	VFMLS V5.S4, V14.S4, V10.S4
+	VFMLS V6.S4, V14.S4, V10.S4
+	FMOVQ 128(R4), F14
+	FMOVQ 144(R4), F15
+	VFMLA V10.S4, V14.S4, V15.S4
+	FMOVQ 160(R4), F14
+	VFMLA V10.S4, V15.S4, V14.S4
+	FMOVQ 176(R4), F15
+	VFMLA V10.S4, V14.S4, V15.S4
+	FMOVQ 192(R4), F14
+	VFMLA V10.S4, V15.S4, V14.S4
+	FMOVQ 80(R4), F15
+	VFMLA V10.S4, V14.S4, V15.S4
+	VSUB V4.S4, V13.S4, V10.S4
+	WORD $0x4f3f054d // sshr v13.4s, v10.4s, #1
+	VSUB V13.S4, V10.S4, V10.S4
+	VSHL $23, V13.S4, V13.S4
+	VADD V7.S4, V13.S4, V13.S4
+	WORD $0x6e2ddded // fmul v13.4s, v15.4s, v13.4s
+	VSHL $23, V10.S4, V10.S4
+	VADD V7.S4, V10.S4, V10.S4
+	WORD $0x6e2addaa // fmul v10.4s, v13.4s, v10.4s
+	WORD $0x4e27d54a // fadd v10.4s, v10.4s, v7.4s
+	WORD $0x6e2afcea // fdiv v10.4s, v7.4s, v10.4s
+	VMOV V10.B16, V13.B16
+	WORD $0x4eaad4ee // fsub v14.4s, v7.4s, v10.4s
+	WORD $0x6e2cddcc // fmul v12.4s, v14.4s, v12.4s
+	VFMLA V10.S4, V12.S4, V13.S4
+	WORD $0x6e2bddaa // fmul v10.4s, v13.4s, v11.4s
+	FMOVQ F10, 0(R1)
+	ADD $16, R2
+	ADD $16, R3
+	ADD $16, R1
+tail:
+	AND $3, R0, R0
+	CBZ R0, done
+	TBZ $1, R0, xOne
+	FMOVD (R2), F10
+	TBZ $0, R0, xRead
+	ADD $8, R2, R2
+	VLD1 (R2), V10.S[2]
+	B xRead
+xOne:
+	FMOVS (R2), F10
+xRead:
+	TBZ $1, R0, yOne
+	FMOVD (R3), F11
+	TBZ $0, R0, yRead
+	ADD $8, R3, R2
+	VLD1 (R2), V11.S[2]
+	B yRead
+yOne:
+	FMOVS (R3), F11
+yRead:
+	WORD $0x4e22f542 // fmax v2.4s, v10.4s, v2.4s
+	WORD $0x4ea1f441 // fmin v1.4s, v2.4s, v1.4s
+	WORD $0x6e21dc22 // fmul v2.4s, v1.4s, v1.4s
+	FMOVQ 784(R4), F10
+	FMOVQ 784(R4), F12
+	VFMLA V0.S4, V2.S4, V10.S4
+	FMOVQ 816(R4), F0
+	VFMLA V0.S4, V2.S4, V12.S4
+	WORD $0x6e21dd80 // fmul v0.4s, v12.4s, v1.4s
+	WORD $0x6e21dd41 // fmul v1.4s, v10.4s, v1.4s
+	WORD $0x4e29f421 // fmax v1.4s, v1.4s, v9.4s
+	WORD $0x4ea8f421 // fmin v1.4s, v1.4s, v8.4s
+	WORD $0x6ea0f821 // fneg v1.4s, v1.4s
+	FMOVQ 32(R4), F2
+	VFMLA V3.S4, V1.S4, V2.S4
+	WORD $0x4ea4d443 // fsub v3.4s, v2.4s, v4.4s
+	VFMLS V5.S4, V3.S4, V1.S4
+	VFMLS V6.S4, V3.S4, V1.S4
+	FMOVQ 128(R4), F3
+	FMOVQ 144(R4), F5
+	VFMLA V1.S4, V3.S4, V5.S4
+	FMOVQ 160(R4), F3
+	VFMLA V1.S4, V5.S4, V3.S4
+	FMOVQ 176(R4), F5
+	VFMLA V1.S4, V3.S4, V5.S4
+	FMOVQ 192(R4), F3
+	VFMLA V1.S4, V5.S4, V3.S4
+	FMOVQ 80(R4), F5
+	VFMLA V1.S4, V3.S4, V5.S4
+	VSUB V4.S4, V2.S4, V1.S4
+	WORD $0x4f3f0422 // sshr v2.4s, v1.4s, #1
+	VSUB V2.S4, V1.S4, V1.S4
+	VSHL $23, V2.S4, V2.S4
+	VADD V7.S4, V2.S4, V2.S4
+	WORD $0x6e22dca2 // fmul v2.4s, v5.4s, v2.4s
+	VSHL $23, V1.S4, V1.S4
+	VADD V7.S4, V1.S4, V1.S4
+	WORD $0x6e21dc41 // fmul v1.4s, v2.4s, v1.4s
+	WORD $0x4e27d421 // fadd v1.4s, v1.4s, v7.4s
+	WORD $0x6e21fce1 // fdiv v1.4s, v7.4s, v1.4s
+	VMOV V1.B16, V2.B16
+	WORD $0x4ea1d4e3 // fsub v3.4s, v7.4s, v1.4s
+	WORD $0x6e20dc60 // fmul v0.4s, v3.4s, v0.4s
+	VFMLA V1.S4, V0.S4, V2.S4
+	WORD $0x6e2bdc40 // fmul v0.4s, v2.4s, v11.4s
+	TBZ $1, R0, dstOne
+	FMOVD F0, (R1)
+	TBZ $0, R0, dstWritten
+	ADD $8, R1, R0
+	VST1 V0.S[2], (R0)
+	B dstWritten
+dstOne:
+	FMOVS F0, (R1)
+dstWritten:
+done:
+	RET
+
 // func geluMulNEON(n int, dst, x, y *float32)
 TEXT ·geluMulNEON(SB), NOSPLIT, $0-32
 	MOVD n+0(FP), R0
@@ -3452,14 +4012,14 @@ TEXT ·maxNEON(SB), NOSPLIT, $0-24
 	MOVD n+0(FP), R0
 	MOVD x+8(FP), R1
 	MOVD $consts<>(SB), R2
-	FMOVQ 800(R2), F0
-	FMOVQ 800(R2), F1
-	FMOVQ 800(R2), F2
-	FMOVQ 800(R2), F3
-	FMOVQ 800(R2), F4
-	FMOVQ 800(R2), F5
-	FMOVQ 800(R2), F6
-	FMOVQ 800(R2), F7
+	FMOVQ 832(R2), F0
+	FMOVQ 832(R2), F1
+	FMOVQ 832(R2), F2
+	FMOVQ 832(R2), F3
+	FMOVQ 832(R2), F4
+	FMOVQ 832(R2), F5
+	FMOVQ 832(R2), F6
+	FMOVQ 832(R2), F7
 	LSR $5, R0, R0
 loop:
 	FLDPQ 0(R1), (F8, F9)
@@ -3482,6 +4042,59 @@ loop:
 	FSTPQ (F2, F3), 32(R0)
 	FSTPQ (F4, F5), 64(R0)
 	FSTPQ (F6, F7), 96(R0)
+	RET
+
+// func adamWNEON(n int, p, m, v, grad, constants *float32)
+TEXT ·adamWNEON(SB), NOSPLIT, $0-48
+	MOVD n+0(FP), R0
+	MOVD p+8(FP), R1
+	MOVD m+16(FP), R2
+	MOVD v+24(FP), R3
+	MOVD grad+32(FP), R4
+	MOVD constants+40(FP), R5
+	FMOVS 0(R5), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS 4(R5), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS 8(R5), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 12(R5), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 16(R5), F4
+	VDUP V4.S[0], V4.S4
+	FMOVS 20(R5), F5
+	VDUP V5.S[0], V5.S4
+	FMOVS 24(R5), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS 28(R5), F7
+	VDUP V7.S[0], V7.S4
+	LSR $2, R0
+loop:
+	FMOVQ 0(R4), F8
+	FMOVQ 0(R2), F9
+	WORD $0x6e20dd29 // fmul v9.4s, v9.4s, v0.4s
+	VFMLA V1.S4, V8.S4, V9.S4
+	FMOVQ F9, 0(R2)
+	FMOVQ 0(R3), F10
+	WORD $0x6e22dd4a // fmul v10.4s, v10.4s, v2.4s
+	WORD $0x6e28dd08 // fmul v8.4s, v8.4s, v8.4s
+	VFMLA V3.S4, V8.S4, V10.S4
+	FMOVQ F10, 0(R3)
+	VMOV V7.B16, V8.B16
+	WORD $0x6ea1f94a // fsqrt v10.4s, v10.4s
+	VFMLA V6.S4, V10.S4, V8.S4
+	FMOVQ 0(R1), F10
+	WORD $0x6e24dd4a // fmul v10.4s, v10.4s, v4.4s
+	WORD $0x6e25dd29 // fmul v9.4s, v9.4s, v5.4s
+	WORD $0x6e28fd28 // fdiv v8.4s, v9.4s, v8.4s
+	WORD $0x4ea8d548 // fsub v8.4s, v10.4s, v8.4s
+	FMOVQ F8, 0(R1)
+	ADD $16, R1
+	ADD $16, R2
+	ADD $16, R3
+	ADD $16, R4
+	SUBS $1, R0
+	BNE loop
 	RET
 
 DATA consts<>+0(SB)/8, $0x0000000000000000
@@ -3584,6 +4197,10 @@ DATA consts<>+768(SB)/8, $0xc1a00000c1a00000
 DATA consts<>+776(SB)/8, $0xc1a00000c1a00000
 DATA consts<>+784(SB)/8, $0x3fcc422a3fcc422a
 DATA consts<>+792(SB)/8, $0x3fcc422a3fcc422a
-DATA consts<>+800(SB)/8, $0xff800000ff800000
-DATA consts<>+808(SB)/8, $0xff800000ff800000
-GLOBL consts<>(SB), RODATA|NOPTR, $816
+DATA consts<>+800(SB)/8, $0x3ecc422a3ecc422a
+DATA consts<>+808(SB)/8, $0x3ecc422a3ecc422a
+DATA consts<>+816(SB)/8, $0x3e5b33b63e5b33b6
+DATA consts<>+824(SB)/8, $0x3e5b33b63e5b33b6
+DATA consts<>+832(SB)/8, $0xff800000ff800000
+DATA consts<>+840(SB)/8, $0xff800000ff800000
+GLOBL consts<>(SB), RODATA|NOPTR, $848

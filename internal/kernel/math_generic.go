@@ -43,6 +43,8 @@ func geluGeneric(dst, x []float32)               { mapGeneric(dst, x, gelu64) }
 func geluTanhGeneric(dst, x []float32)           { mapGeneric(dst, x, geluTanh64) }
 func sigmoidMulGeneric(dst, gate, up []float32)  { gatedGeneric(dst, gate, up, sigmoid64) }
 func siluGradGeneric(dst, x, dy []float32)       { slope(dst, x, dy, siluSlope64) }
+func geluGradGeneric(dst, x, dy []float32)       { slope(dst, x, dy, geluSlope64) }
+func geluTanhGradGeneric(dst, x, dy []float32)   { slope(dst, x, dy, geluTanhSlope64) }
 func siluMulGeneric(dst, gate, up []float32)     { gatedGeneric(dst, gate, up, silu64) }
 func geluMulGeneric(dst, gate, up []float32)     { gatedGeneric(dst, gate, up, gelu64) }
 func geluTanhMulGeneric(dst, gate, up []float32) { gatedGeneric(dst, gate, up, geluTanh64) }

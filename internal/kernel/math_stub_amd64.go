@@ -104,6 +104,16 @@ func siluMulAVX512(n int, dst *float32, x *float32, y *float32)
 //go:noescape
 func siluGradAVX512(n int, dst *float32, x *float32, y *float32)
 
+// geluGradAVX512 computes dst = (x·Φ(x))'·y.
+//
+//go:noescape
+func geluGradAVX512(n int, dst *float32, x *float32, y *float32)
+
+// geluTanhGradAVX512 computes dst = geluTanh'(x)·y.
+//
+//go:noescape
+func geluTanhGradAVX512(n int, dst *float32, x *float32, y *float32)
+
 // geluMulAVX512 computes dst = x·Φ(x)·y.
 //
 //go:noescape
@@ -128,6 +138,11 @@ func sumAVX512(n int, x *float32, out *float64)
 //
 //go:noescape
 func maxAVX512(n int, x *float32, out *float32)
+
+// adamWAVX512 is adamWGeneric.
+//
+//go:noescape
+func adamWAVX512(n int, p *float32, m *float32, v *float32, grad *float32, constants *float32)
 
 // addAVX2 computes dst = x + y.
 //
@@ -229,6 +244,16 @@ func siluMulAVX2(n int, dst *float32, x *float32, y *float32)
 //go:noescape
 func siluGradAVX2(n int, dst *float32, x *float32, y *float32)
 
+// geluGradAVX2 computes dst = (x·Φ(x))'·y.
+//
+//go:noescape
+func geluGradAVX2(n int, dst *float32, x *float32, y *float32)
+
+// geluTanhGradAVX2 computes dst = geluTanh'(x)·y.
+//
+//go:noescape
+func geluTanhGradAVX2(n int, dst *float32, x *float32, y *float32)
+
 // geluMulAVX2 computes dst = x·Φ(x)·y.
 //
 //go:noescape
@@ -253,3 +278,8 @@ func sumAVX2(n int, x *float32, out *float64)
 //
 //go:noescape
 func maxAVX2(n int, x *float32, out *float32)
+
+// adamWAVX2 is adamWGeneric.
+//
+//go:noescape
+func adamWAVX2(n int, p *float32, m *float32, v *float32, grad *float32, constants *float32)

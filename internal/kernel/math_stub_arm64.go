@@ -104,6 +104,16 @@ func siluMulNEON(n int, dst, x, y *float32)
 //go:noescape
 func siluGradNEON(n int, dst, x, y *float32)
 
+// geluGradNEON computes dst = (x·Φ(x))'·y.
+//
+//go:noescape
+func geluGradNEON(n int, dst, x, y *float32)
+
+// geluTanhGradNEON computes dst = geluTanh'(x)·y.
+//
+//go:noescape
+func geluTanhGradNEON(n int, dst, x, y *float32)
+
 // geluMulNEON computes dst = x·Φ(x)·y.
 //
 //go:noescape
@@ -128,3 +138,8 @@ func sumNEON(n int, x, out *float32)
 //
 //go:noescape
 func maxNEON(n int, x, out *float32)
+
+// adamWNEON is adamWGeneric. n is a multiple of 4 and not 0.
+//
+//go:noescape
+func adamWNEON(n int, p, m, v, grad, constants *float32)

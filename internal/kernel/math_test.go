@@ -228,6 +228,11 @@ func TestGatedEqualsProduct(t *testing.T) {
 
 // TestGradients compares the derivatives with differences of the definitions.
 func TestGradients(t *testing.T) {
+	cputest.ForEachTier(t, testGradients)
+}
+
+func testGradients(t *testing.T) {
+	inf := float32(math.Inf(1))
 	for name, fs := range map[string]struct {
 		grad func(dst, x, dy []float32)
 		f    func(float64) float64
@@ -243,6 +248,13 @@ func TestGradients(t *testing.T) {
 			want := (fs.f(float64(x)+h) - fs.f(float64(x)-h)) / h
 			if d := math.Abs(float64(got[0]) - want); d > 1e-6*(1+math.Abs(want)) {
 				t.Errorf("%s(%v) = %v, want %v", name, x, got[0], want)
+			}
+		}
+		for _, x := range []float32{inf, -inf} {
+			got := []float32{0}
+			fs.grad(got, []float32{x}, []float32{2})
+			if want := fs.f(100*math.Copysign(1, float64(x))+1) - fs.f(100*math.Copysign(1, float64(x))); math.Abs(float64(got[0])-2*want) > 1e-6 {
+				t.Errorf("%s(%v) = %v, want %v", name, x, got[0], 2*want)
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 	"github.com/seqmix/seqmix/internal/kernel/_asm/internal/simd"
 )
 
@@ -20,6 +21,7 @@ func main() {
 		arithmetic(v)
 		transcendental(v)
 		reductions(v)
+		adamW(v)
 	})
 	Generate()
 }
@@ -91,6 +93,8 @@ func transcendental(v *isa) {
 	gated("sigmoidMul", "computes dst = σ(x)·y.", []float32{1}, func(x vec) vec { return sigmoid(v, x, nil) })
 	gated("siluMul", "computes dst = x·σ(x)·y.", []float32{1}, func(x vec) vec { return silu(v, x) })
 	gated("siluGrad", "computes dst = (x·σ(x))'·y.", []float32{1}, func(x vec) vec { return siluGrad(v, x) })
+	gated("geluGrad", "computes dst = (x·Φ(x))'·y.", append(geluConsts, density), func(x vec) vec { return geluGrad(v, x) })
+	gated("geluTanhGrad", "computes dst = geluTanh'(x)·y.", append(geluTanhConsts, 3*geluTanhCubic), func(x vec) vec { return geluTanhGrad(v, x) })
 	gated("geluMul", "computes dst = x·Φ(x)·y.", geluConsts, func(x vec) vec { return gelu(v, x) })
 	gated("geluTanhMul", "computes dst = geluTanh(x)·y.", geluTanhConsts, func(x vec) vec { return geluTanh(v, x) })
 }
@@ -187,6 +191,31 @@ var geluConsts = append([]float32{1, 0.25, -0.5, 0, 14.5}, phiPoly...)
 // gelu is x·Φ(x). The tail Φ(-|x|) = e^(-x²/2)·s·P(s) with s = 1/(1+|x|/4) is
 // accurate in relative terms, so that gelu is for x < 0.
 func gelu(v *isa, x vec) vec {
+	_, tail := phi(v, x)
+	// x<0: x·tail, else x - x·tail. In x·tail x is bounded, or it were -∞·0.
+	b := v.Clamp(x, -14.5, 14.5)
+	VMULPS(b, tail, tail)
+	up := v.New()
+	VSUBPS(tail, x, up)
+	return v.Select(x, simd.Less, v.Const(0), tail, up)
+}
+
+const density = 0.3989422804014327 // 1/√(2π)
+
+// geluGrad is Φ(x) + x·e^(-x²/2)/√(2π).
+func geluGrad(v *isa, x vec) vec {
+	e, tail := phi(v, x)
+	b := v.Clamp(x, -14.5, 14.5)
+	VMULPS(v.Const(density), b, b)
+	up := v.Reg(1)
+	VSUBPS(tail, up, up)
+	r := v.Select(x, simd.Less, v.Const(0), tail, up)
+	VFMADD231PS(e, b, r)
+	return r
+}
+
+// phi returns e^(-x²/2) and Φ(-|x|).
+func phi(v *isa, x vec) (e, tail vec) {
 	a := v.Reg(14.5)
 	VMINPS(v.Abs(x), a, a) // |x| if it is NaN
 	s := v.Reg(1)
@@ -195,15 +224,10 @@ func gelu(v *isa, x vec) vec {
 	aa := v.New()
 	VMULPS(a, a, aa)
 	VMULPS(v.Const(-0.5), aa, aa)
-	tail := v.Exp(aa)
-	VMULPS(s, tail, tail)
+	e, tail = v.Exp(aa), v.New()
+	VMULPS(s, e, tail)
 	VMULPS(v.Horner(s, phiPoly...), tail, tail)
-	// x<0: x·tail, else x - x·tail. In x·tail x is bounded, or it were -∞·0.
-	b := v.Clamp(x, -14.5, 14.5)
-	VMULPS(b, tail, tail)
-	up := v.New()
-	VSUBPS(tail, x, up)
-	return v.Select(x, simd.Less, v.Const(0), tail, up)
+	return e, tail
 }
 
 const (
@@ -224,6 +248,63 @@ func geluTanh(v *isa, x vec) vec {
 	numerator := v.Reg(-20)
 	VMAXPS(x, numerator, numerator)
 	return sigmoid(v, p, numerator)
+}
+
+// geluTanhGrad is σ + x·σ(1-σ)·p' with σ = σ(p), p as in geluTanh.
+func geluTanhGrad(v *isa, x vec) vec {
+	b := v.Clamp(x, -20, 20)
+	xx := v.New()
+	VMULPS(b, b, xx)
+	p := v.FMA(xx, v.Const(geluTanhCubic), v.Const(geluTanhScale))
+	VMULPS(b, p, p)
+	slope := v.FMA(xx, v.Const(3*geluTanhCubic), v.Const(geluTanhScale))
+	VMULPS(b, slope, slope)
+	s := sigmoid(v, p, nil)
+	r := v.Reg(1)
+	VSUBPS(s, r, r)
+	VMULPS(slope, r, r)
+	VFMADD213PS(s, s, r)
+	return r
+}
+
+// adamW emits a step of the optimizer. constants are β₁, 1-β₁, β₂, 1-β₂, and what keeps
+// p, scales m, scales the root of v, and is added to it.
+func adamW(v *isa) {
+	TEXT("adamW"+v.Suffix, NOSPLIT, "func(n int, p, m, v, grad, constants *float32)")
+	Pragma("noescape")
+	Doc("adamW" + v.Suffix + " is adamWGeneric.")
+	n := Load(Param("n"), GP64())
+	var at []reg.Register
+	for _, name := range []string{"p", "m", "v", "grad"} {
+		at = append(at, Load(Param(name), GP64()))
+	}
+	constants := Load(Param("constants"), GP64())
+	var c [8]vec
+	for i := range c {
+		c[i] = v.New()
+		VBROADCASTSS(Mem{Base: constants, Disp: 4 * i}, c[i])
+	}
+	v.Loop(n, at, func(tail reg.Register) {
+		g := v.Load(at[3], tail)
+		m := v.Load(at[1], tail)
+		VMULPS(c[0], m, m)
+		VFMADD231PS(c[1], g, m)
+		v.Store(m, at[1], tail)
+		s := v.Load(at[2], tail)
+		VMULPS(c[2], s, s)
+		VMULPS(g, g, g)
+		VFMADD231PS(c[3], g, s)
+		v.Store(s, at[2], tail)
+		VSQRTPS(s, s)
+		VFMADD213PS(c[7], c[6], s)
+		VMULPS(c[5], m, m)
+		VDIVPS(s, m, m)
+		p := v.Load(at[0], tail)
+		VFMSUB213PS(m, c[4], p)
+		v.Store(p, at[0], tail)
+	})
+	VZEROUPPER()
+	RET()
 }
 
 func reductions(v *isa) {

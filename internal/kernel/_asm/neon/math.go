@@ -12,6 +12,7 @@ func mathKernels(file *arm64.File) {
 	arithmetic(file)
 	transcendental(file)
 	reductions(file)
+	adamW(file)
 }
 
 func arithmetic(file *arm64.File) {
@@ -60,6 +61,8 @@ func transcendental(file *arm64.File) {
 	gated("sigmoidMul", "computes dst = σ(x)·y.", nil, func(f *asm, x vec) vec { return sigmoid(f, x, f.Const(1)) })
 	gated("siluMul", "computes dst = x·σ(x)·y.", nil, silu)
 	gated("siluGrad", "computes dst = (x·σ(x))'·y.", nil, siluGrad)
+	gated("geluGrad", "computes dst = (x·Φ(x))'·y.", geluConsts, geluGrad)
+	gated("geluTanhGrad", "computes dst = geluTanh'(x)·y.", geluTanhConsts, geluTanhGrad)
 	gated("geluMul", "computes dst = x·Φ(x)·y.", geluConsts, gelu)
 	gated("geluTanhMul", "computes dst = geluTanh(x)·y.", geluTanhConsts, geluTanh)
 }
@@ -129,16 +132,29 @@ var geluConsts = []float32{0.25, -0.5, 0, 14.5, -14.5}
 // gelu is x·Φ(x). The tail Φ(-|x|) = e^(-x²/2)·s·P(s) with s = 1/(1+|x|/4) is
 // accurate in relative terms, so that gelu is for x < 0.
 func gelu(f *asm, x vec) vec {
-	a := f.Min(f.Abs(x), f.Const(14.5))
-	d := f.Fresh(1)
-	f.MulAdd(a, f.Const(0.25), d)
-	s := f.Div(f.Const(1), d)
-	tail := f.Mul(exp(f, f.Mul(f.Mul(a, a), f.Const(-0.5))), s)
-	tail = f.Mul(tail, horner(f, s, phiPoly...))
+	_, tail := phi(f, x)
 	// x<0: x·tail, else x - x·tail. In x·tail x is bounded, or it were -∞·0.
 	tail = f.Mul(tail, clamp(f, x, -14.5, 14.5))
 	up := f.Sub(x, tail)
 	return f.Select(f.Greater(f.Const(0), x), tail, up)
+}
+
+// geluGrad is Φ(x) + x·e^(-x²/2)/√(2π).
+func geluGrad(f *asm, x vec) vec {
+	e, tail := phi(f, x)
+	r := f.Select(f.Greater(f.Const(0), x), tail, f.Sub(f.Const(1), tail))
+	f.MulAdd(f.Mul(clamp(f, x, -14.5, 14.5), f.Const(0.3989422804014327)), e, r)
+	return r
+}
+
+// phi returns e^(-x²/2) and Φ(-|x|).
+func phi(f *asm, x vec) (e, tail vec) {
+	a := f.Min(f.Abs(x), f.Const(14.5))
+	d := f.Fresh(1)
+	f.MulAdd(a, f.Const(0.25), d)
+	s := f.Div(f.Const(1), d)
+	e = exp(f, f.Mul(f.Mul(a, a), f.Const(-0.5)))
+	return e, f.Mul(f.Mul(e, s), horner(f, s, phiPoly...))
 }
 
 const (
@@ -155,6 +171,47 @@ func geluTanh(f *asm, x vec) vec {
 	p := f.Fresh(geluTanhScale)
 	f.MulAdd(f.Mul(b, b), f.Const(geluTanhCubic), p)
 	return sigmoid(f, f.Mul(p, b), f.Max(x, f.Const(-20)))
+}
+
+// geluTanhGrad is σ + x·σ(1-σ)·p' with σ = σ(p), p as in geluTanh.
+func geluTanhGrad(f *asm, x vec) vec {
+	b := clamp(f, x, -20, 20)
+	xx := f.Mul(b, b)
+	p, slope := f.Fresh(geluTanhScale), f.Fresh(geluTanhScale)
+	f.MulAdd(xx, f.Const(geluTanhCubic), p)
+	f.MulAdd(xx, f.Const(3*geluTanhCubic), slope)
+	slope = f.Mul(slope, b)
+	s := sigmoid(f, f.Mul(p, b), f.Const(1))
+	r := f.Copy(s)
+	f.MulAdd(f.Mul(f.Sub(f.Const(1), s), slope), s, r)
+	return r
+}
+
+// adamW emits a step of the optimizer for whole vectors: see adamWGeneric.
+func adamW(file *arm64.File) {
+	f := file.Func("adamWNEON", "func(n int, p, m, v, grad, constants *float32)", "is adamWGeneric. n is a multiple of 4 and not 0.")
+	n := f.Load("n")
+	p, m, v, g := f.Load("p"), f.Load("m"), f.Load("v"), f.Load("grad")
+	constants := f.Load("constants")
+	var c [8]vec
+	for i := range c {
+		c[i] = f.FillV(f.Read1(mem{Base: constants, Off: 4 * i}))
+	}
+	f.LSR(2, n)
+	f.Loop("loop", n, func() {
+		x := f.Read(mem{Base: g})
+		mean := f.Mul(f.Read(mem{Base: m}), c[0])
+		f.MulAdd(x, c[1], mean)
+		f.Write(mean, mem{Base: m})
+		square := f.Mul(f.Read(mem{Base: v}), c[2])
+		f.MulAdd(f.Mul(x, x), c[3], square)
+		f.Write(square, mem{Base: v})
+		below := f.Copy(c[7])
+		f.MulAdd(f.Sqrt(square), c[6], below)
+		f.Write(f.Sub(f.Mul(f.Read(mem{Base: p}), c[4]), f.Div(f.Mul(mean, c[5]), below)), mem{Base: p})
+		advance(f, vector, p, m, v, g)
+	})
+	f.RET()
 }
 
 func reductions(file *arm64.File) {

@@ -301,12 +301,12 @@ func (v *ISA) mapping(name string, inputs int, scalar bool, consts []float32, do
 		src[i] = Load(Param(p), GP64())
 	}
 	v.Preload(consts...)
-	v.loop(n, append(src, dst), func(tail reg.Register) {
+	v.Loop(n, append(src, dst), func(tail reg.Register) {
 		in := make([]Vec, inputs)
 		for i := range in {
-			in[i] = v.load(src[i], tail)
+			in[i] = v.Load(src[i], tail)
 		}
-		v.store(body(in, s), dst, tail)
+		v.Store(body(in, s), dst, tail)
 	})
 	VZEROUPPER()
 	RET()
@@ -318,8 +318,8 @@ func (v *ISA) function(name, signature, doc string) {
 	Doc(name + v.Suffix + " " + doc)
 }
 
-// load and store move a vector, or the part of one that tail selects.
-func (v *ISA) load(p, tail reg.Register) Vec {
+// Load and Store move a vector, or the part of one that tail selects.
+func (v *ISA) Load(p, tail reg.Register) Vec {
 	r := v.New()
 	switch {
 	case tail == nil:
@@ -332,7 +332,7 @@ func (v *ISA) load(p, tail reg.Register) Vec {
 	return r
 }
 
-func (v *ISA) store(x Vec, p, tail reg.Register) {
+func (v *ISA) Store(x Vec, p, tail reg.Register) {
 	switch {
 	case tail == nil:
 		VMOVUPS(x, Mem{Base: p})
@@ -343,8 +343,8 @@ func (v *ISA) store(x Vec, p, tail reg.Register) {
 	}
 }
 
-// loop emits body for whole vectors and, under a mask, for the rest.
-func (v *ISA) loop(n reg.Register, pointers []reg.Register, body func(tail reg.Register)) {
+// Loop emits body for whole vectors and, under a mask, for the rest.
+func (v *ISA) Loop(n reg.Register, pointers []reg.Register, body func(tail reg.Register)) {
 	whole := GP64()
 	MOVQ(n, whole)
 	shift := uint8(3)
