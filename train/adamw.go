@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -99,10 +100,10 @@ func (a *AdamW) Steps() int { return a.step }
 // Parameters without a gradient are left alone.
 func (a *AdamW) Step(grads seqmix.Grads, lr float64) {
 	a.step++
+	u := new(adamUpdate)
 	for _, q := range a.params {
 		if g := grads.Of(q.p); g != nil {
-			u := a.update(q, lr)
-			u.g = g
+			a.set(u, q, g, lr)
 			const grain = 1 << 12
 			par.Do(len(g), grain, u)
 		}
@@ -111,39 +112,27 @@ func (a *AdamW) Step(grads seqmix.Grads, lr float64) {
 
 // adamUpdate is a step of one parameter.
 type adamUpdate struct {
-	p, m, v, g     []float32
-	beta1, beta2   float32
-	new1, new2     float32 // 1-β₁, 1-β₂
-	keep           float32 // 1 - lr·decay
-	rate, root, ep float32
+	kernel.AdamW
+	p, m, v, g []float32
 }
 
-func (a *AdamW) update(q *adamParam, lr float64) *adamUpdate {
+// set makes u the update of a parameter.
+func (a *AdamW) set(u *adamUpdate, q *adamParam, g []float32, lr float64) {
 	lr *= q.scale
 	t := float64(a.step)
-	return &adamUpdate{
-		p: q.p.Data(), m: q.m, v: q.v,
-		beta1: float32(a.cfg.Beta1), beta2: float32(a.cfg.Beta2),
-		new1: float32(1 - a.cfg.Beta1), new2: float32(1 - a.cfg.Beta2),
-		keep: float32(1 - lr*q.decay),
-		rate: float32(lr / (1 - math.Pow(a.cfg.Beta1, t))),
-		root: float32(1 / math.Sqrt(1-math.Pow(a.cfg.Beta2, t))),
-		ep:   float32(a.cfg.Eps),
+	u.p, u.m, u.v, u.g = q.p.Data(), q.m, q.v, g
+	u.AdamW = kernel.AdamW{
+		Beta1: float32(a.cfg.Beta1), New1: float32(1 - a.cfg.Beta1),
+		Beta2: float32(a.cfg.Beta2), New2: float32(1 - a.cfg.Beta2),
+		Keep: float32(1 - lr*q.decay),
+		Rate: float32(lr / (1 - math.Pow(a.cfg.Beta1, t))),
+		Root: float32(1 / math.Sqrt(1-math.Pow(a.cfg.Beta2, t))),
+		Eps:  float32(a.cfg.Eps),
 	}
 }
 
 // Run changes elements lo to hi-1.
-func (u *adamUpdate) Run(lo, hi int) {
-	m, v, g, p := u.m[lo:hi], u.v[lo:hi], u.g[lo:hi], u.p[lo:hi]
-	for i, gi := range g {
-		mi := u.beta1*m[i] + u.new1*gi
-		vi := u.beta2*v[i] + u.new2*gi*gi
-		m[i], v[i] = mi, vi
-		p[i] = p[i]*u.keep - u.rate*mi/(sqrt(vi)*u.root+u.ep)
-	}
-}
-
-func sqrt(x float32) float32 { return float32(math.Sqrt(float64(x))) }
+func (u *adamUpdate) Run(lo, hi int) { u.Step(u.p[lo:hi], u.m[lo:hi], u.v[lo:hi], u.g[lo:hi]) }
 
 // Moments returns the averages m of the gradients of p and v of their squares, which must
 // not be changed, or nil if p is not a parameter of a.

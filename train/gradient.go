@@ -302,12 +302,19 @@ func (s *shard) drop(x tensor.Seq) {
 	for b := range x.Batch {
 		r := rand.NewPCG(s.batch.Seed, uint64(s.first+b))
 		for i := range x.Len {
-			var bits uint64
 			row := x.At(b, i)
+			for ; len(row) >= 4; row = row[4:] {
+				bits := r.Uint64()
+				row[0] *= factors[(bits&0xffff-below)>>63]
+				row[1] *= factors[(bits>>16&0xffff-below)>>63]
+				row[2] *= factors[(bits>>32&0xffff-below)>>63]
+				row[3] *= factors[(bits>>48-below)>>63]
+			}
+			if len(row) == 0 {
+				continue
+			}
+			bits := r.Uint64()
 			for k := range row {
-				if k%4 == 0 {
-					bits = r.Uint64()
-				}
 				row[k] *= factors[(bits&0xffff-below)>>63]
 				bits >>= 16
 			}
