@@ -69,7 +69,7 @@ type cost struct {
 }
 
 // burst is how many bytes are decoded between two looks at the clock, and bursts how often.
-const burst, bursts = 16, 20
+const burst, bursts = 2, 200
 
 // costs measures models after a text, in turn, and takes the fastest burst of each.
 func costs(models []*lm.Model, text []int) ([]cost, error) {
