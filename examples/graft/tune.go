@@ -15,8 +15,8 @@ import (
 // A lesson is what a model learns in the last part.
 type lesson struct {
 	model   *lm.Model
-	teacher *lm.Model // whose predictions are to be met too; nil for none
-	kl      float64   // how much these count; the text counts 1-kl
+	teacher *lm.Model              // whose predictions are to be met too; nil for none
+	kl      float64                // how much these count; the text counts 1-kl
 	frozen  func(name string) bool // nil if all learns
 }
 
