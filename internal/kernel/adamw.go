@@ -25,11 +25,6 @@ func (a *AdamW) Step(p, m, v, g []float32) {
 	}
 }
 
-// constants returns the numbers in the order in which the assembly reads them.
-func (a *AdamW) constants() [8]float32 {
-	return [8]float32{a.Beta1, a.New1, a.Beta2, a.New2, a.Keep, a.Rate, a.Root, a.Eps}
-}
-
 func adamWGeneric(a *AdamW, p, m, v, g []float32) {
 	for i, x := range g {
 		m[i] = a.Beta1*m[i] + a.New1*x

@@ -100,8 +100,12 @@ func fitQ4(f *fits4, n int) {
 		fitQ4Generic(f, 0, n)
 		return
 	}
-	Transpose(f.lanes[:], fitLanes, f.w[:], QuantBlock, fitLanes, QuantBlock)
-	bad := fitQ4AVX512(&f.lanes[0], &f.try[0], &f.best[0], &f.codes[0], &f.scales[0])
+	// A block in each lane: the elements in this order, the codes of a scale that is tried,
+	// and those of the best.
+	var lanes [fitLanes * QuantBlock]float32
+	var try, best [fitLanes * QuantBlock]byte
+	Transpose(lanes[:], fitLanes, f.w[:], QuantBlock, fitLanes, QuantBlock)
+	bad := fitQ4AVX512(&lanes[0], &try[0], &best[0], &f.codes[0], &f.scales[0])
 	for i := range n {
 		if bad>>i&1 != 0 {
 			fitQ4Generic(f, i, i+1)

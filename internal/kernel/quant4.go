@@ -33,11 +33,6 @@ type fits4 struct {
 	w      [fitLanes * QuantBlock]float32
 	codes  [fitLanes * q4RowBytes]byte
 	scales [fitLanes]uint16
-
-	// For kernels with a block in each lane: the elements in this order, the codes of a
-	// scale that is tried, and those of the best.
-	lanes     [fitLanes * QuantBlock]float32
-	try, best [fitLanes * QuantBlock]byte
 }
 
 // fitQ4Generic rounds blocks lo to hi-1.
