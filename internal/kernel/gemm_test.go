@@ -167,7 +167,7 @@ func fma32(x, y, z float32) float32 {
 	sum := p + c
 	back := sum - p
 	lost := (p - (sum - back)) + (c - back)
-	if b := math.Float64bits(sum); lost != 0 && b&1 == 0 {
+	if b := math.Float64bits(sum); lost != 0 && lost == lost && b&1 == 0 { // NaN if the sum is infinite
 		// Toward what was lost: up in magnitude if it has the sign of the sum.
 		if (lost > 0) == (sum > 0) {
 			b++

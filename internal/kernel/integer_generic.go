@@ -50,7 +50,8 @@ func addBlock(s *[PanelWidth]float32, x []byte, block *[q8Bytes]byte) {
 	unit := math.Float32frombits(binary.LittleEndian.Uint32(x[splitUnit:]))
 	for j := range s {
 		sum := float32(upper[j])*(1<<15) + float32(lower[j])
-		s[j] += sum * unit * q8Scale(block[:], j)
+		// As good as fused: the product is exact, and cannot overflow before the sum does.
+		s[j] = float32(float64(s[j]) + float64(sum*unit)*float64(q8Scale(block[:], j)))
 	}
 }
 

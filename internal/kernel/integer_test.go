@@ -332,7 +332,7 @@ func FuzzGemmQ4(f *testing.F) {
 						for _, s := range w.scales {
 							size = max(size, s, -s)
 						}
-						if d := math.Abs(float64(want) - float64(got[i])); d <= 1e-3*float64(size)*float64(w.k) {
+						if d := math.Abs(float64(want) - float64(got[i])); d <= 1e-5*float64(size)*float64(w.k) {
 							continue
 						}
 					}
