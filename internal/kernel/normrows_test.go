@@ -46,9 +46,16 @@ func (o normOf) forward(x, w, b []float32) []float64 {
 	return out
 }
 
-func (o normOf) backward(dy, x, w []float32) (dx, dw, db []float64) {
+// backward returns the gradients, and of each the root of the sum of squares of what its
+// elements are sums of: the larger that is beside the gradient, the more of it is rounding.
+func (o normOf) backward(dy, x, w []float32) (dx, dw, db []float64, sizes [3]float64) {
 	n := len(w)
 	dx, dw, db = make([]float64, len(x)), make([]float64, n), make([]float64, n)
+	defer func() {
+		for i := range sizes {
+			sizes[i] = math.Sqrt(sizes[i])
+		}
+	}()
 	for r := 0; r < len(x); r += n {
 		mean, root, scale := o.statistics(x[r : r+n])
 		var sum, along float64
@@ -68,9 +75,13 @@ func (o normOf) backward(dy, x, w []float32) (dx, dw, db []float64) {
 		for i := range n {
 			g, u := float64(dy[r+i])*float64(w[i]), (float64(x[r+i])-mean)*scale
 			dx[r+i] = scale * (g - sum - u*along)
+			most := (math.Abs(float64(x[r+i])) + math.Abs(mean)) * scale // of what u is a difference of
+			sizes[0] += scale * scale * (g*g + sum*sum + most*along*most*along)
+			sizes[1] += float64(dy[r+i]) * most * float64(dy[r+i]) * most
+			sizes[2] += float64(dy[r+i]) * float64(dy[r+i])
 		}
 	}
-	return dx, dw, db
+	return dx, dw, db, sizes
 }
 
 // guardedCopy returns a copy of x that ends at a page that must not be touched.
@@ -80,17 +91,24 @@ func guardedCopy(t *testing.T, x []float32) []float32 {
 	return g
 }
 
-// near fails unless |got - want| is small beside |want|.
-func near(t *testing.T, what string, got []float32, want []float64, tolerance float64) {
+// near fails unless |got - want| is small beside a size.
+func near(t *testing.T, what string, got []float32, want []float64, size, tolerance float64) {
 	t.Helper()
-	var d, size float64
+	d := 0.0
 	for i, w := range want {
 		d += (float64(got[i]) - w) * (float64(got[i]) - w)
-		size += w * w
 	}
-	if !(math.Sqrt(d) <= tolerance*math.Sqrt(size)+1e-30) {
-		t.Errorf("%s is off by %.3g of %.3g", what, math.Sqrt(d), math.Sqrt(size))
+	if !(math.Sqrt(d) <= tolerance*size+1e-30) {
+		t.Errorf("%s is off by %.3g of %.3g", what, math.Sqrt(d), size)
 	}
+}
+
+func length(x []float64) float64 {
+	sum := 0.0
+	for _, v := range x {
+		sum += v * v
+	}
+	return math.Sqrt(sum)
 }
 
 // checkNormRows compares all functions with the definitions.
@@ -103,10 +121,7 @@ func checkNormRows(t *testing.T, rows, n int, eps float32) {
 	if rows > 2 {
 		clear(x[n : 2*n]) // a row of zeros
 	}
-	tolerance := 2e-6
-	if n == 1 { // x less its mean is 0, and all else is rounding
-		tolerance = 1e-3
-	}
+	const tolerance = 2e-6
 	x, dy, w, b = guardedCopy(t, x), guardedCopy(t, dy), guardedCopy(t, w), guardedCopy(t, b)
 	out, dw, db := guardedFloats(t, rows*n), guardedFloats(t, n), guardedFloats(t, n)
 	for _, o := range []normOf{{true, float64(eps), 0}, {false, float64(eps), 0}, {false, 0, float64(eps)}} {
@@ -132,18 +147,19 @@ func checkNormRows(t *testing.T, rows, n int, eps float32) {
 		if !o.centred {
 			bias = nil
 		}
-		near(t, what+"norm", out, o.forward(x, w, bias), tolerance)
+		normed := o.forward(x, w, bias)
+		near(t, what+"norm", out, normed, length(normed), tolerance)
 		inPlace := slices.Clone(x)
 		forward(inPlace, inPlace)
 		if !slices.Equal(inPlace, out) {
 			t.Errorf("%sin place: other bits", what)
 		}
-		dx, wantW, wantB := o.backward(dy, x, w)
+		dx, wantW, wantB, sizes := o.backward(dy, x, w)
 		backward(out, dy, x)
-		near(t, what+"dx", out, dx, tolerance)
-		near(t, what+"dweight", dw, wantW, tolerance)
+		near(t, what+"dx", out, dx, sizes[0], tolerance)
+		near(t, what+"dweight", dw, wantW, sizes[1], tolerance)
 		if o.centred {
-			near(t, what+"dbias", db, wantB, tolerance)
+			near(t, what+"dbias", db, wantB, sizes[2], tolerance)
 		}
 		for _, alias := range []string{"dy", "x"} {
 			e, v := slices.Clone(dy), slices.Clone(x)
