@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -16,7 +15,6 @@ import (
 	"github.com/seqmix/seqmix/examples/internal/corpus"
 	"github.com/seqmix/seqmix/examples/internal/progress"
 	"github.com/seqmix/seqmix/lm"
-	"github.com/seqmix/seqmix/tokenizer"
 )
 
 // grams is the length of the n-grams that the model is compared with.
@@ -78,19 +76,14 @@ func bitsOfModel(ctx context.Context, m *lm.Model, texts [][]byte, read func(int
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		scores, err := m.Score(append([]int{0}, tokenizer.Bytes{}.Encode(string(text))...))
-		if errors.Is(err, lm.ErrTooLong) {
+		bits, err := corpus.Bits(m, text)
+		if err != nil {
 			return 0, fmt.Errorf("a file of %d bytes: %w", len(text), err)
 		}
-		if err != nil {
-			return 0, err
-		}
-		for _, s := range scores {
-			sum -= s
-		}
+		sum += bits
 		read(len(text))
 	}
-	return sum / math.Ln2, nil
+	return sum, nil
 }
 
 // A compressor returns how many bytes a text takes.

@@ -18,14 +18,25 @@ func (c *Corpus) BitsPerByte(m *lm.Model, most int) (float64, error) {
 		if m.MaxLen > 0 {
 			text = text[:min(len(text), m.MaxLen-1)]
 		}
-		scores, err := m.Score(append([]int{0}, tokenizer.Bytes{}.Encode(string(text))...))
+		bits, err := Bits(m, text)
 		if err != nil {
 			return 0, err
 		}
-		for _, s := range scores {
-			sum -= s
-		}
-		n += len(scores)
+		sum += bits
+		n += len(text)
 	}
-	return sum / math.Ln2 / float64(n), nil
+	return sum / float64(n), nil
+}
+
+// Bits returns the information that a text has for a model of bytes, from its beginning.
+func Bits(m *lm.Model, text []byte) (float64, error) {
+	scores, err := m.Score(append([]int{0}, tokenizer.Bytes{}.Encode(string(text))...))
+	if err != nil {
+		return 0, err
+	}
+	sum := 0.0
+	for _, s := range scores {
+		sum -= s
+	}
+	return sum / math.Ln2, nil
 }
