@@ -48,18 +48,23 @@ func tile256(name, doc string, m int, g group) {
 	for i := range 4 * m {
 		VMOVDQU(zero, total.Offset(32*i))
 	}
-	w, s, t, end := GP64(), GP64(), GP64(), GP64()
+	w, s, t, end, next := GP64(), GP64(), GP64(), GP64(), GP64()
 	Label("block")
 	MOVQ(b, w)
 	LEAQ(Mem{Base: b, Disp: g.block - 32*g.scaleBytes}, s)
 	LEAQ(total, t)
 	LEAQ(total.Offset(128), end)
 	if m < 3 {
-		for line := 0; line < g.block; line += 64 {
-			PREFETCHT0(Mem{Base: b, Disp: line + ahead})
-		}
+		LEAQ(Mem{Base: b, Disp: ahead}, next)
 	}
 	Label("group")
+	if m < 3 { // a few of the lines ahead at a time: see tile512
+		lines := (g.block/64*g.vectors + 3) / 4
+		for i := range lines {
+			PREFETCHT0(Mem{Base: next, Disp: 64 * i})
+		}
+		ADDQ(I32(int32(64*lines)), next)
+	}
 	sums := make([][][2]reg.VecVirtual, m)
 	for i := range sums {
 		sums[i] = make([][2]reg.VecVirtual, g.vectors)

@@ -100,12 +100,17 @@ func tile(f *asm, m, block, scaleBytes int, weights func(w reg, vectors int, bod
 	f.Loop("block", blocks, func() {
 		w, s, t := copyOf(f, b), copyOf(f, b), copyOf(f, total)
 		f.ADDI(block-scaleBytes*panelColumns, s)
-		for line := 0; line < block; line += lineBytes {
-			f.Prefetch(mem{Base: b, Off: line + ahead})
-		}
+		// Few lines at a time are fetched ahead: many at once wait for each other.
+		next := copyOf(f, b)
+		f.ADDI(ahead, next)
+		lines := (block/lineBytes*vectors + panelVectors - 1) / panelVectors
 		groups := f.R()
 		f.MOVI(panelVectors/vectors, groups)
 		f.Loop("group", groups, func() {
+			for i := range lines {
+				f.Prefetch(mem{Base: next, Off: i * lineBytes})
+			}
+			f.ADDI(lines*lineBytes, next)
 			sums := make([][][2][4]vec, m) // by row, vector of columns, digit and column
 			for i := range sums {
 				sums[i] = make([][2][4]vec, vectors)
