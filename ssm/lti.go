@@ -23,10 +23,10 @@ type lti struct {
 }
 
 // systemNames are what a system is called in messages and saved states, made once.
-type systemNames struct{ kind, mix, stream string }
+type systemNames struct{ kind, mix, stream, segment string }
 
 func namesOf(kind string) *systemNames {
-	return &systemNames{kind: kind, mix: kind + ".Mix", stream: kind + ".NewStream.Mix"}
+	return &systemNames{kind: kind, mix: kind + ".Mix", stream: kind + ".NewStream.Mix", segment: kind + ".RecordSegment"}
 }
 
 // ltiTables are what an LTI mixer computes with instead of its parameters: one system

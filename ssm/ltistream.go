@@ -100,9 +100,7 @@ func (s *LTIStream) SetState(t *tensor.Tensor) {
 	}
 }
 
-func (s *LTIStream) shape() []int {
-	return append([]int{s.batch, s.system.dim}, s.system.stateShape...)
-}
+func (s *LTIStream) shape() []int { return s.system.statesOf(s.batch) }
 
 // AppendBinary appends the state. It is saved as the recurrence holds it, so that a
 // stream which reads it continues bit for bit.

@@ -6,11 +6,13 @@ import (
 	"github.com/seqmix/seqmix/tensor"
 )
 
-// record is mix that keeps what the way back needs. respond adds the gradients of the
-// parameters, given those of the impulse responses, D among them at lag 0: a row for
-// each lag and a column for each channel. future is that of the responses from the
-// future, of which the first row is not used.
-func (l *lti) record(dst, src tensor.Seq, respond func(past, future tensor.Mat, grads seqmix.Grads)) (seqmix.Tape, error) {
+// A responder adds the gradients of the parameters, given those of the impulse responses,
+// D among them at lag 0: a row for each lag and a column for each channel. future is that
+// of the responses from the future, of which the first row is not used.
+type responder func(past, future tensor.Mat, grads seqmix.Grads)
+
+// record is mix that keeps what the way back needs.
+func (l *lti) record(dst, src tensor.Seq, respond responder) (seqmix.Tape, error) {
 	t := &ltiTape{lti: l, src: keep(dst, src), respond: respond}
 	l.mix(dst, src)
 	return t, nil
@@ -20,7 +22,7 @@ func (l *lti) record(dst, src tensor.Seq, respond func(past, future tensor.Mat, 
 type ltiTape struct {
 	*lti
 	src     tensor.Seq
-	respond func(past, future tensor.Mat, grads seqmix.Grads)
+	respond responder
 }
 
 // Backward computes the gradients. That of the input is the convolution with the

@@ -10,13 +10,15 @@ import (
 
 // Record is Mix that keeps the input for Backward.
 func (m *S4D) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
-	return m.lti.record(dst, src, func(past, future tensor.Mat, grads seqmix.Grads) {
-		addRow(grads, m.d, past.Row(0))
-		m.addKernelGrads(0, past, 0, grads)
-		if future.Rows > 0 {
-			m.addKernelGrads(1, future, 1, grads)
-		}
-	})
+	return m.lti.record(dst, src, m.respond)
+}
+
+func (m *S4D) respond(past, future tensor.Mat, grads seqmix.Grads) {
+	addRow(grads, m.d, past.Row(0))
+	m.addKernelGrads(0, past, 0, grads)
+	if future.Rows > 0 {
+		m.addKernelGrads(1, future, 1, grads)
+	}
 }
 
 // addKernelGrads adds what the gradients of the impulse responses of a direction, from
@@ -116,10 +118,12 @@ func (t Transform) slope(x float64) float64 {
 
 // Record is Mix that keeps the input for Backward.
 func (m *Modal) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
-	return m.lti.record(dst, src, func(past, _ tensor.Mat, grads seqmix.Grads) {
-		addRow(grads, m.d, past.Row(0))
-		m.addKernelGrads(past, grads)
-	})
+	return m.lti.record(dst, src, m.respond)
+}
+
+func (m *Modal) respond(past, _ tensor.Mat, grads seqmix.Grads) {
+	addRow(grads, m.d, past.Row(0))
+	m.addKernelGrads(past, grads)
 }
 
 // addKernelGrads adds what the gradients of the impulse responses give for poles and

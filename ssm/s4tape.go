@@ -12,13 +12,15 @@ import (
 // Record is Mix that keeps the input for Backward. The gradient of kernel.l_kernel, a
 // length, is zero.
 func (m *S4) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
-	return m.lti.record(dst, src, func(past, future tensor.Mat, grads seqmix.Grads) {
-		addRow(grads, m.d, past.Row(0))
-		m.addKernelGrads(0, past, 0, grads)
-		if future.Rows > 0 {
-			m.addKernelGrads(1, future, 1, grads)
-		}
-	})
+	return m.lti.record(dst, src, m.respond)
+}
+
+func (m *S4) respond(past, future tensor.Mat, grads seqmix.Grads) {
+	addRow(grads, m.d, past.Row(0))
+	m.addKernelGrads(0, past, 0, grads)
+	if future.Rows > 0 {
+		m.addKernelGrads(1, future, 1, grads)
+	}
 }
 
 // addKernelGrads adds what the gradients of the impulse responses of a direction, from

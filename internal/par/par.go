@@ -5,10 +5,11 @@
 // loop for a short while after each one, and only then goes to sleep.
 //
 // The caller of [Do] takes part in the work and never waits for a worker to show
-// up: chunks are claimed one by one, and whoever is free claims the next. A worker
-// that the operating system has taken off its core therefore costs nothing, unless
-// it holds a chunk at that moment; after such a stall the pool is left alone for a
-// while, so that a busy machine degrades to the speed of one core.
+// up: each has a share of the chunks and claims one after the other, in order, so that
+// it reads memory as one stream; whoever is done helps others from the ends of their
+// shares. A worker that the operating system has taken off its core therefore costs
+// nothing, unless it holds a chunk at that moment; after such a stall the pool is left
+// alone for a while, so that a busy machine degrades to the speed of one core.
 package par
 
 import (
@@ -56,22 +57,24 @@ const (
 	patience        = 100 * time.Microsecond // a longer wait for claimed chunks may be a stall
 	stallChunks     = 3                      // if it is longer than so many chunks take
 	penalty         = 40                     // how many times the stall the pool is then left alone
+	maxShares       = 64                     // more workers only help others
 )
 
 // pool is a set of workers and the loop they work on.
 type pool struct {
-	// ticket holds the loop's number in its upper half and the number of chunks
-	// nobody has claimed yet in the lower. Chunks are claimed by compare and swap.
-	ticket atomic.Uint64
-	_      [56]byte
+	loops  atomic.Uint64 // loops so far
+	width  atomic.Int32  // shares of the loop
+	_      [48]byte
 	undone atomic.Int64 // chunks not finished
 	_      [56]byte
 
-	// The loop. Written by the caller before ticket, read after a claim.
+	// The loop. Written by the caller before the shares, read after a claim.
 	task  Task
 	n     int
 	chunk int
 	_     [64]byte
+
+	shares [maxShares]share
 
 	mu       sync.Mutex // held by the caller for the whole loop
 	workers  []*worker  // guarded by mu
@@ -79,7 +82,38 @@ type pool struct {
 	resume   time.Time // guarded by mu: loops run inline until then
 }
 
+// share is a range of chunks that nobody has claimed yet: the first in the lower half of
+// the word, the one behind the last in the upper. Whoever reads an outdated word of an
+// earlier loop and finds the same one there claims a chunk of this loop.
+type share struct {
+	chunks atomic.Uint64
+	_      [56]byte
+}
+
+func (s *share) set(first, end int) { s.chunks.Store(uint64(end)<<32 | uint64(first)) }
+
+// claim takes a chunk from the front of the share or from its end.
+func (s *share) claim(front bool) (chunk int, ok bool) {
+	for {
+		v := s.chunks.Load()
+		first, end := uint32(v), uint32(v>>32)
+		if first >= end {
+			return 0, false
+		}
+		if front {
+			chunk, first = int(first), first+1
+		} else {
+			end--
+			chunk = int(end)
+		}
+		if s.chunks.CompareAndSwap(v, uint64(end)<<32|uint64(first)) {
+			return chunk, true
+		}
+	}
+}
+
 type worker struct {
+	index  int // of its share; the caller's is 0
 	asleep atomic.Bool
 	wake   chan struct{}
 }
@@ -99,7 +133,7 @@ func (p *pool) tryDo(n, grain, procs int, t Task) bool {
 		p.resume = time.Time{}
 	}
 	for len(p.workers) < procs-1 {
-		w := &worker{wake: make(chan struct{}, 1)}
+		w := &worker{index: len(p.workers) + 1, wake: make(chan struct{}, 1)}
 		p.workers = append(p.workers, w)
 		go p.serve(w)
 	}
@@ -109,12 +143,10 @@ func (p *pool) tryDo(n, grain, procs int, t Task) bool {
 	p.task, p.n, p.chunk = t, n, perChunk*grain
 	chunks := (n + p.chunk - 1) / p.chunk
 	p.undone.Store(int64(chunks))
-	p.ticket.Store((p.ticket.Load()>>32+1)<<32 | uint64(chunks))
+	p.divide(chunks, min(chunks, procs, maxShares))
 	p.rouse(min(chunks, procs) - 1)
-	begin, own := time.Now(), 0
-	for p.claim() {
-		own++
-	}
+	begin := time.Now()
+	own := p.work(0)
 	// A worker may have begun its last chunk just before the caller ended its own.
 	allowed := patience
 	if own > 0 {
@@ -149,28 +181,42 @@ func (p *pool) wait(allowed time.Duration) {
 	}
 }
 
-// claim takes one chunk, if any is left, and runs it.
-func (p *pool) claim() bool {
-	for {
-		v := p.ticket.Load()
-		left := uint32(v)
-		if left == 0 {
-			return false
-		}
-		if p.ticket.CompareAndSwap(v, v-1) {
-			lo := int(left-1) * p.chunk
+// divide begins a loop.
+func (p *pool) divide(chunks, width int) {
+	p.width.Store(int32(width))
+	for i := range width {
+		p.shares[i].set(i*chunks/width, (i+1)*chunks/width)
+	}
+	p.loops.Add(1)
+}
+
+// work runs chunks until all are claimed, those of a share first, and returns how many
+// it ran.
+func (p *pool) work(index int) (ran int) {
+	width := int(p.width.Load())
+	for i := range width {
+		s, own := &p.shares[(index+i)%width], i == 0 && index < width
+		for {
+			chunk, ok := s.claim(own)
+			if !ok {
+				break
+			}
+			lo := chunk * p.chunk
 			p.task.Run(lo, min(lo+p.chunk, p.n))
 			p.undone.Add(-1)
-			return true
+			ran++
 		}
 	}
+	return ran
 }
 
 // serve is the life of a worker.
 func (p *pool) serve(w *worker) {
+	var seen uint64
 	for idle := 0; ; {
-		if p.claim() {
-			idle = 0
+		if loops := p.loops.Load(); loops != seen {
+			seen, idle = loops, 0
+			p.work(w.index)
 			continue
 		}
 		if idle++; idle < idlePolls {
@@ -179,7 +225,7 @@ func (p *pool) serve(w *worker) {
 		}
 		w.asleep.Store(true)
 		p.sleepers.Add(1)
-		if uint32(p.ticket.Load()) != 0 && w.asleep.CompareAndSwap(true, false) {
+		if p.loops.Load() != seen && w.asleep.CompareAndSwap(true, false) {
 			p.sleepers.Add(-1) // a loop began between the last poll and here
 		} else {
 			<-w.wake
