@@ -14,37 +14,17 @@ import (
 // the last; both have the shape of [LTIStream.State]. Afterwards dstate is the gradient
 // with respect to state. dsrc, ddst and grads are as in [seqmix.Tape].
 //
-// It goes back from position to position, in float64, and so takes longer than Backward.
-// It panics with a *tensor.ShapeError if shapes do not fit, and if m is bidirectional.
+// It is what [S4D.RecordSegment] does on its way back. It panics with a
+// *tensor.ShapeError if shapes do not fit, and if m is bidirectional.
 func (m *S4D) StateBackward(dsrc, ddst, src tensor.Seq, state, dstate *tensor.Tensor, grads seqmix.Grads) {
-	t := m.lti.stateTape(dsrc, ddst, src, state, dstate)
-	channels := make([]channelGrad, m.cfg.DModel)
-	eachChannel(len(channels), func(ch int) {
-		s := m.params.system(m.cfg, 0, ch)
-		g := newChannelGrad(len(s.a))
-		for n, a := range s.a {
-			distance, input := m.cfg.Disc.step(a, s.dt[n], m.cfg.LMax)
-			one := &singleMode{pole: 1 + distance, b: s.b[n] * input, c: s.c[n]}
-			if !m.cfg.Real {
-				one.imaginary = 1
-			}
-			for b := range src.Batch {
-				t.mode(one, b, ch, n, len(s.a))
-			}
-			if !m.limited(0, ch, n) {
-				g.c[n] = one.dc
-			}
-			g.b[n] = cmplx.Conj(input) * one.db
-			g.a[n], g.dt[n] = m.cfg.Disc.back(a, s.dt[n], m.cfg.LMax, one.dpole, cmplx.Conj(s.b[n])*one.db)
-		}
-		t.skip(m.d.Data()[ch], ch)
-		channels[ch] = g
-	})
-	m.params.addGrads(m.cfg, 0, channels, grads)
-	t.finish(grads, m.d)
+	op := m.lti.checkStateBackward(dsrc, ddst, src, state, dstate)
+	t := m.lti.modesTape(op, src, &seqmix.State{Tensors: []*tensor.Tensor{state}}, m)
+	first := t.BackwardSegment(dsrc, ddst, &seqmix.State{Tensors: []*tensor.Tensor{dstate}}, grads)
+	dstate.SetFloat32s(first.Tensors[0].Data())
 }
 
-// StateBackward is that of [S4D.StateBackward].
+// StateBackward is that of [S4D.StateBackward]. It goes back from position to position, in
+// float64, once for each sequence, and so takes longer than Backward.
 func (m *S4) StateBackward(dsrc, ddst, src tensor.Seq, state, dstate *tensor.Tensor, grads seqmix.Grads) {
 	t := m.lti.stateTape(dsrc, ddst, src, state, dstate)
 	c, n := m.cfg.diagonal(), m.cfg.DState/2
@@ -76,17 +56,22 @@ type ltiStateTape struct {
 	dd            []float32
 }
 
-func (l *lti) stateTape(dsrc, ddst, src tensor.Seq, state, dstate *tensor.Tensor) *ltiStateTape {
-	op := l.names.kind + ".StateBackward"
+func (l *lti) checkStateBackward(dsrc, ddst, src tensor.Seq, state, dstate *tensor.Tensor) (op string) {
+	op = l.names.kind + ".StateBackward"
 	if l.bidirectional {
 		panic(op + ": a system of both directions has no state")
 	}
 	tensor.CheckSeq(op, src, -1, -1, l.dim)
 	tensor.CheckSeq(op, ddst, src.Batch, src.Len, l.dim)
 	tensor.CheckMix(op, dsrc, ddst, l.dim)
-	shape := append([]int{src.Batch, l.dim}, l.stateShape...)
+	shape := l.statesOf(src.Batch)
 	checkShape(op, state, shape...)
 	checkShape(op, dstate, shape...)
+	return op
+}
+
+func (l *lti) stateTape(dsrc, ddst, src tensor.Seq, state, dstate *tensor.Tensor) *ltiStateTape {
+	l.checkStateBackward(dsrc, ddst, src, state, dstate)
 	return &ltiStateTape{
 		src: src, ddst: ddst, dsrc: dsrc, du: tensor.NewSeq(src.Batch, src.Len, l.dim),
 		state: state.Data(), dstate: dstate.Data(), dd: make([]float32, l.dim),
@@ -107,48 +92,6 @@ func (t *ltiStateTape) skip(d float32, ch int) {
 func (t *ltiStateTape) finish(grads seqmix.Grads, d *tensor.Tensor) {
 	tensor.Copy(t.dsrc, t.du)
 	addRow(grads, d, t.dd)
-}
-
-// A singleMode is a state of its own, h = pole·h + b·u with the output 2·Re(c·h), and the
-// gradients of it. Of a real one the imaginary parts are left out.
-type singleMode struct {
-	pole, b, c    complex128
-	imaginary     float64
-	dpole, db, dc complex128
-}
-
-// mode takes state n, of so many of a channel, back through sequence b.
-func (t *ltiStateTape) mode(m *singleMode, b, ch, n, all int) {
-	at, width := (b*t.src.Dim+ch)*all+n, 1
-	if m.imaginary != 0 {
-		width = 2
-	}
-	number := func(v []float32) complex128 {
-		if width == 1 {
-			return complex(float64(v[at]), 0)
-		}
-		return complex(float64(v[2*at]), float64(v[2*at+1]))
-	}
-	states := make([]complex128, t.src.Len+1)
-	states[0] = number(t.state)
-	for i := range t.src.Len {
-		states[i+1] = m.pole*states[i] + m.b*complex(float64(t.src.At(b, i)[ch]), 0)
-	}
-	grad := number(t.dstate)
-	for i := t.src.Len - 1; i >= 0; i-- {
-		dy := complex(2*float64(t.ddst.At(b, i)[ch]), 0)
-		m.dc += dy * cmplx.Conj(states[i+1])
-		grad += dy * cmplx.Conj(m.c)
-		m.db += grad * complex(float64(t.src.At(b, i)[ch]), 0)
-		t.du.At(b, i)[ch] += float32(real(cmplx.Conj(m.b) * grad))
-		m.dpole += cmplx.Conj(states[i]) * grad
-		grad *= cmplx.Conj(m.pole)
-	}
-	if width == 1 {
-		t.dstate[at] = float32(real(grad))
-		return
-	}
-	t.dstate[2*at], t.dstate[2*at+1] = float32(real(grad)), float32(imag(grad))
 }
 
 // dplr takes a channel of an S4 back through sequence b.

@@ -129,20 +129,17 @@ func (m *Modal) respond(past, _ tensor.Mat, grads seqmix.Grads) {
 // addKernelGrads adds what the gradients of the impulse responses give for poles and
 // residues.
 func (m *Modal) addKernelGrads(dk tensor.Mat, grads seqmix.Grads) {
-	p, q := m.cfg.Pairs, m.cfg.Reals
 	eachChannel(m.cfg.DModel, func(ch int) {
 		k := column(dk, ch, 0)
-		add := func(decay, residue *tensor.Tensor, n int, pairs bool, times complex128) {
-			ddecay, dresidue := make([]complex128, n), make([]complex128, n)
-			residues := numbers(residue, ch*n, n, pairs)
-			for i, d := range numbers(decay, ch*n, n, pairs) {
+		for _, p := range m.parts() {
+			ddecay, dresidue := make([]complex128, p.n), make([]complex128, p.n)
+			residues := numbers(p.residue, ch*p.n, p.n, p.pairs)
+			for i, d := range numbers(p.decay, ch*p.n, p.n, p.pairs) {
 				sum, slope := powerGrads(k, cmplx.Conj(1-d))
-				ddecay[i], dresidue[i] = -times*cmplx.Conj(residues[i])*slope, times*sum
+				ddecay[i], dresidue[i] = -p.times*cmplx.Conj(residues[i])*slope, p.times*sum
 			}
-			addNumbers(gradOf(grads, decay), ch*n, ddecay, pairs)
-			addNumbers(gradOf(grads, residue), ch*n, dresidue, pairs)
+			addNumbers(gradOf(grads, p.decay), ch*p.n, ddecay, p.pairs)
+			addNumbers(gradOf(grads, p.residue), ch*p.n, dresidue, p.pairs)
 		}
-		add(m.decay, m.residue, p, true, 2)
-		add(m.realDecay, m.realResidue, q, false, 1)
 	})
 }
