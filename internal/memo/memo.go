@@ -2,9 +2,10 @@
 package memo
 
 import (
-	"slices"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -18,37 +19,43 @@ type Memo[T any] struct {
 }
 
 type derivation[T any] struct {
-	from  [][]float32 // copies of the parameters
+	from  uint64 // digest of the parameters
 	value T
+}
+
+// seed makes digests what nobody can foresee, so that there are no parameters for which
+// two of them are more likely to be equal than one in 2^64 times.
+var seed = maphash.MakeSeed()
+
+// digest stands for the parameters, which it takes less memory and time to compare with
+// than copies of them.
+func digest(params []*tensor.Tensor) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, p := range params {
+		if p == nil {
+			continue
+		}
+		if v := p.Data(); len(v) > 0 {
+			h.Write(unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), 4*len(v)))
+		}
+	}
+	return h.Sum64()
 }
 
 // Get returns what derive returns for these parameters, which are float32. Nil ones are
 // left out.
 func (m *Memo[T]) Get(derive func() T, params ...*tensor.Tensor) T {
-	if d := m.last.Load(); d != nil && d.isFrom(params) {
+	from := digest(params)
+	if d := m.last.Load(); d != nil && d.from == from {
 		return d.value
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if d := m.last.Load(); d != nil && d.isFrom(params) {
+	if d := m.last.Load(); d != nil && d.from == from {
 		return d.value
 	}
-	d := &derivation[T]{from: make([][]float32, len(params))}
-	for i, p := range params {
-		if p != nil {
-			d.from[i] = slices.Clone(p.Data())
-		}
-	}
-	d.value = derive()
+	d := &derivation[T]{from, derive()}
 	m.last.Store(d)
 	return d.value
-}
-
-func (d *derivation[T]) isFrom(params []*tensor.Tensor) bool {
-	for i, p := range params {
-		if p != nil && !slices.Equal(d.from[i], p.Data()) {
-			return false
-		}
-	}
-	return true
 }
