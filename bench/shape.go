@@ -66,15 +66,16 @@ type format struct {
 	others []kind
 
 	// tolerance bounds the deviation of the logits of a peer, which may round activations to
-	// the format of the weights.
+	// the format of the weights: with 48 layers and int8 that comes to a tenth. Those of
+	// another function deviate by about the square root of two.
 	tolerance float64
 }
 
 var formats = []format{
 	{"float32", tensor.Float32, f32, nil, 1e-3},
 	{"bfloat16", tensor.BFloat16, bf16, []kind{f16}, 0.1},
-	{"int8", tensor.Int8, q8, nil, 0.1},
-	{"int4", tensor.Int4, q4, nil, 0.1},
+	{"int8", tensor.Int8, q8, nil, 0.25},
+	{"int4", tensor.Int4, q4, nil, 0.25},
 }
 
 func chooseFormats(list string) ([]format, error) {

@@ -77,6 +77,18 @@ func (t *shiftTape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
 // keys behind the shift and the output of the diagonal system.
 func (m *H3) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("ssm.H3.Record", dst, src, m.Dim())
+	t := m.recordKeys(dst, src)
+	t.heads(t.shifted.Mat(), t.v.Mat(), t.y.Mat()).run(false)
+	var err error
+	if t.system, err = m.system.record(t.y, t.y, m.respond); err != nil {
+		return nil, err
+	}
+	m.o.Apply(dst, t.output())
+	return t, nil
+}
+
+// recordKeys computes queries, keys and values, and keys behind the shift.
+func (m *H3) recordKeys(dst, src tensor.Seq) *h3Tape {
 	project := func(l *nn.Linear) tensor.Seq {
 		x := tensor.NewSeq(src.Batch, src.Len, src.Dim)
 		l.Apply(x, src)
@@ -85,14 +97,7 @@ func (m *H3) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	t := &h3Tape{mixer: m, src: keep(dst, src), q: project(m.q), k: project(m.k), v: project(m.v)}
 	t.shifted, t.y = tensor.NewSeq(src.Batch, src.Len, src.Dim), tensor.NewSeq(src.Batch, src.Len, m.system.dim)
 	m.shift.filter(m.skipK).Mix(t.shifted, t.k)
-	heads := t.heads(t.shifted.Mat(), t.v.Mat(), t.y.Mat())
-	heads.run(false)
-	var err error
-	if t.system, err = m.system.record(t.y, t.y, t.respond); err != nil {
-		return nil, err
-	}
-	m.o.Apply(dst, t.output())
-	return t, nil
+	return t
 }
 
 // h3Tape is the memory of a Record.
@@ -117,8 +122,7 @@ func (t *h3Tape) output() tensor.Seq {
 
 // respond adds the gradients of the diagonal systems: that of a head answers for all
 // products of it.
-func (t *h3Tape) respond(past, _ tensor.Mat, grads seqmix.Grads) {
-	m := t.mixer
+func (m *H3) respond(past, _ tensor.Mat, grads seqmix.Grads) {
 	heads := m.ssm.Dim()
 	sum := tensor.MatOf(make([]float32, past.Rows*heads), past.Rows, heads)
 	for i := range past.Rows {
@@ -132,6 +136,14 @@ func (t *h3Tape) respond(past, _ tensor.Mat, grads seqmix.Grads) {
 
 // Backward computes the gradients of what Record computed.
 func (t *h3Tape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
+	t.backward(dsrc, ddst, grads, func(dy tensor.Seq) { t.system.Backward(dy, dy, grads) }, func(dk tensor.Seq) {
+		t.mixer.shift.filterBack(dk, dk, t.k, t.mixer.skipK, grads)
+	})
+}
+
+// backward is Backward with what takes gradients back through the diagonal system and the
+// shift, in place.
+func (t *h3Tape) backward(dsrc, ddst tensor.Seq, grads seqmix.Grads, system, shift func(d tensor.Seq)) {
 	const op = "ssm.H3.Backward"
 	m := t.mixer
 	tensor.CheckSeq(op, ddst, t.src.Batch, t.src.Len, m.Dim())
@@ -144,11 +156,11 @@ func (t *h3Tape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
 	eachRow(rows, m.system.dim, func(i int) {
 		h.sumsBack(dq.Mat().Row(i), dy.Mat().Row(i), do.Mat().Row(i), h.q.Row(i), h.kv.Row(i))
 	})
-	t.system.Backward(dy, dy, grads)
+	system(dy)
 	eachRow(rows, m.system.dim, func(i int) {
 		h.productsBack(dk.Mat().Row(i), dv.Mat().Row(i), dy.Mat().Row(i), h.k.Row(i), h.v.Row(i))
 	})
-	m.shift.filterBack(dk, dk, t.k, m.skipK, grads)
+	shift(dk)
 	m.q.Backward(do, dq, t.src, grads)
 	m.k.Backward(dq, dk, t.src, grads)
 	tensor.AddSeq(do, do, dq)

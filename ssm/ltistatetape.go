@@ -4,7 +4,6 @@ import (
 	"math/cmplx"
 
 	"github.com/seqmix/seqmix"
-	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -118,30 +117,4 @@ func (t *ltiStateTape) dplr(g *dplrGrad, b, ch int) {
 		g.stepBack(grad, states[i*n:(i+1)*n], float64(t.src.At(b, i)[ch]))
 	}
 	setComplexes(t.dstate[at:at+2*n], grad)
-}
-
-// StateBackward computes the gradients of what m makes of src, from the beginning of the
-// sequences, with those of the states after the last position, dstate, of shape (batch,
-// H, N), see [ShiftStream.State]. dsrc, ddst and grads are as in [seqmix.Tape].
-func (m *Shift) StateBackward(dsrc, ddst, src tensor.Seq, dstate *tensor.Tensor, grads seqmix.Grads) {
-	const op = "ssm.Shift.StateBackward"
-	h, n := m.cfg.DModel, m.cfg.DState
-	tensor.CheckSeq(op, src, -1, -1, h)
-	tensor.CheckSeq(op, ddst, src.Batch, src.Len, h)
-	tensor.CheckMix(op, dsrc, ddst, h)
-	checkShape(op, dstate, src.Batch, h, n)
-	m.filterBack(dsrc, ddst, src, nil, grads)
-	db := grads.Of(m.b)
-	for b := range src.Batch {
-		for ch := range h {
-			d := dstate.Data()[(b*h+ch)*n : (b*h+ch+1)*n]
-			for j := range min(n, src.Len) { // the input j positions back has moved on by j places
-				t := src.Len - 1 - j
-				dsrc.At(b, t)[ch] += kernel.Dot(d[j:], m.b.Data()[ch*n:(ch+1)*n-j])
-				if db != nil {
-					kernel.Axpy(src.At(b, t)[ch], d[j:], db[ch*n:(ch+1)*n-j])
-				}
-			}
-		}
-	}
 }
