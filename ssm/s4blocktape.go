@@ -1,6 +1,8 @@
 package ssm
 
 import (
+	"errors"
+
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/nn"
@@ -12,15 +14,26 @@ import (
 func (m *S4Block) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("ssm.S4Block.Record", dst, src, m.Dim())
 	t := &s4BlockTape{block: m, src: keep(dst, src)}
-	v := t.src
+	err := t.record(dst, src, func(w, v tensor.Seq) (err error) {
+		t.system, err = seqmix.Record(m.layer, w, v)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// record is Record with what records the system.
+func (t *s4BlockTape) record(dst, src tensor.Seq, system func(w, v tensor.Seq) error) error {
+	m, v := t.block, t.src
 	if m.input != nil {
 		v = tensor.NewSeq(src.Batch, src.Len, m.layer.Dim())
 		m.input.Apply(v, src)
 	}
 	t.w = tensor.NewSeq(src.Batch, src.Len, m.layer.Dim())
-	var err error
-	if t.system, err = seqmix.Record(m.layer, t.w, v); err != nil {
-		return nil, err
+	if err := system(t.w, v); err != nil {
+		return err
 	}
 	eachGroup(src, func(first, n int) {
 		s := tensor.GetScratch()
@@ -32,7 +45,7 @@ func (m *S4Block) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 		}
 		tensor.PutScratch(s)
 	})
-	return t, nil
+	return nil
 }
 
 // s4BlockTape is the memory of a Record.
@@ -53,6 +66,11 @@ func (t *s4BlockTape) project(first, n int, s *tensor.Scratch) (x, wide tensor.M
 
 // Backward computes the gradients of what Record computed.
 func (t *s4BlockTape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
+	t.backward(dsrc, ddst, grads, t.system.Backward)
+}
+
+// backward is Backward with that of the system.
+func (t *s4BlockTape) backward(dsrc, ddst tensor.Seq, grads seqmix.Grads, system func(dsrc, ddst tensor.Seq, grads seqmix.Grads)) {
 	const op = "ssm.S4Block.Backward"
 	m := t.block
 	tensor.CheckSeq(op, ddst, t.src.Batch, t.src.Len, m.Dim())
@@ -64,10 +82,10 @@ func (t *s4BlockTape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
 		tensor.PutScratch(s)
 	})
 	if m.input == nil {
-		t.system.Backward(dsrc, dw, grads)
+		system(dsrc, dw, grads)
 		return
 	}
-	t.system.Backward(dw, dw, grads)
+	system(dw, dw, grads)
 	m.input.Backward(dsrc, dw, t.src, grads)
 }
 
@@ -92,21 +110,36 @@ func (t *s4BlockTape) outputBack(dw tensor.Mat, ddst tensor.Seq, first int, grad
 // gate and what the block keeps.
 func (m *GatedS4) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("ssm.GatedS4.Record", dst, src, m.Dim())
+	t := &gatedS4Tape{mixer: m, src: keep(dst, src)}
+	err := t.record(dst, src, func(u, x tensor.Seq) error {
+		m.conv.Mix(u, x)
+		return nil
+	}, func(y, u tensor.Seq) (err error) {
+		t.block, err = m.block.Record(y, u)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// record is Record with what records the convolution and the block.
+func (t *gatedS4Tape) record(dst, src tensor.Seq, conv, block func(dst, src tensor.Seq) error) error {
+	m := t.mixer
 	e := m.cfg.DInner
 	wide := func() tensor.Seq { return tensor.NewSeq(src.Batch, src.Len, e) }
-	t := &gatedS4Tape{mixer: m, src: keep(dst, src), x: wide(), z: wide(), y: wide()}
+	t.x, t.z, t.y = wide(), wide(), wide()
 	xz := tensor.NewSeq(src.Batch, src.Len, 2*e)
 	m.inProj.Apply(xz, src)
 	copyMat(t.x.Mat(), xz.Mat().Slice(0, e))
 	copyMat(t.z.Mat(), xz.Mat().Slice(e, 2*e))
 	u := wide()
-	m.conv.Mix(u, t.x)
-	var err error
-	if t.block, err = m.block.Record(t.y, u); err != nil {
-		return nil, err
+	if err := errors.Join(conv(u, t.x), block(t.y, u)); err != nil {
+		return err
 	}
 	m.outProj.Apply(dst, t.gated())
-	return t, nil
+	return nil
 }
 
 // gatedS4Tape is the memory of a Record.
@@ -128,6 +161,12 @@ func (t *gatedS4Tape) gated() tensor.Seq {
 
 // Backward computes the gradients of what Record computed.
 func (t *gatedS4Tape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
+	t.backward(dsrc, ddst, grads, func(d tensor.Seq) { t.mixer.conv.Backward(d, d, t.x, grads) }, func(d tensor.Seq) { t.block.Backward(d, d, grads) })
+}
+
+// backward is Backward with what takes gradients back through the convolution and the
+// block, in place.
+func (t *gatedS4Tape) backward(dsrc, ddst tensor.Seq, grads seqmix.Grads, conv, block func(d tensor.Seq)) {
 	const op = "ssm.GatedS4.Backward"
 	m, e := t.mixer, t.mixer.cfg.DInner
 	tensor.CheckSeq(op, ddst, t.src.Batch, t.src.Len, m.Dim())
@@ -137,8 +176,8 @@ func (t *gatedS4Tape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
 	y := tensor.NewSeq(ddst.Batch, ddst.Len, e)
 	tensor.Copy(y, t.y)
 	gateGrads(dgated, dz, y, t.z)
-	t.block.Backward(dgated, dgated, grads)
-	m.conv.Backward(dgated, dgated, t.x, grads)
+	block(dgated)
+	conv(dgated)
 	dxz := tensor.NewSeq(ddst.Batch, ddst.Len, 2*e)
 	copyMat(dxz.Mat().Slice(0, e), dgated.Mat())
 	copyMat(dxz.Mat().Slice(e, 2*e), dz.Mat())
