@@ -44,10 +44,12 @@ func Do(n, grain int, t Task) {
 		return
 	}
 	grain = max(grain, 1)
-	procs := runtime.GOMAXPROCS(0)
-	if procs == 1 || n <= grain || !shared.tryDo(n, grain, procs, t) {
-		t.Run(0, n)
+	if n > grain { // runtime.GOMAXPROCS takes a lock
+		if procs := runtime.GOMAXPROCS(0); procs > 1 && shared.tryDo(n, grain, procs, t) {
+			return
+		}
 	}
+	t.Run(0, n)
 }
 
 const (
