@@ -121,7 +121,8 @@ func (m *Modal) backwardTaps(dh tensor.Mat, first int, grads seqmix.Grads) {
 		}
 	}
 	for i, s := range sums {
-		m.addGrad(first*states+i, s, grads)
+		n := first*states + i
+		m.addGrad(n, cmplx.Conj(s.taps), cmplx.Conj(m.residue(n)*s.slope), grads)
 	}
 }
 
@@ -142,16 +143,16 @@ func (s *modalSums) add(v float64, t int) {
 	s.taps += complex(v*real(s.power), v*imag(s.power))
 }
 
-// addGrad adds the gradients of state i, counted through all channels.
-func (m *Modal) addGrad(i int, s modalSums, grads seqmix.Grads) {
-	dr, dp := cmplx.Conj(s.taps), cmplx.Conj(m.residue(i)*s.slope)
+// addGrad adds the gradients of state i, counted through all channels, from those of R
+// and λ.
+func (m *Modal) addGrad(i int, dr, dp complex128, grads seqmix.Grads) {
 	residues, poles := grads.Of(m.residues), grads.Of(m.poles)
 	if m.cfg.parts() == 2 {
 		addComplex(residues, i, dr)
 		addComplex(poles, i, dp)
 		return
 	}
-	dlog := real(dp) * real(s.pole)
+	dlog := real(dp) * (1 + real(m.distance(i)))
 	if m.gamma != nil {
 		dlog *= m.logPole(i)
 		addReal(grads.Of(m.gamma), i, dlog)
