@@ -7,6 +7,7 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+	"github.com/seqmix/seqmix/internal/kernel/_asm/internal/rows"
 )
 
 const (
@@ -29,53 +30,6 @@ func main() {
 		tile256(fmt.Sprintf("gemmTile%dx32AVX2", m), m, 4)
 	}
 	Generate()
-}
-
-// rows addresses the rows of a matrix with few registers: a base for every fifth
-// row, and the others by index.
-type rows struct {
-	bases   []reg.GPVirtual
-	ld, ld3 reg.GPVirtual
-}
-
-func newRows(base, ld reg.Register, m int) *rows {
-	r := &rows{ld: ld.(reg.GPVirtual)}
-	if m > 3 {
-		r.ld3 = GP64()
-		LEAQ(Mem{Base: ld, Index: ld, Scale: 2}, r.ld3)
-	}
-	for i := 0; i < m; i += 5 {
-		p := GP64()
-		if i == 0 {
-			MOVQ(base, p)
-		} else {
-			LEAQ(Mem{Base: r.bases[len(r.bases)-1], Index: r.ld, Scale: 4}, p)
-			ADDQ(r.ld, p)
-		}
-		r.bases = append(r.bases, p)
-	}
-	return r
-}
-
-func (r *rows) at(i, disp int) Mem {
-	m := Mem{Base: r.bases[i/5], Disp: disp}
-	switch i % 5 {
-	case 1:
-		m.Index, m.Scale = r.ld, 1
-	case 2:
-		m.Index, m.Scale = r.ld, 2
-	case 3:
-		m.Index, m.Scale = r.ld3, 1
-	case 4:
-		m.Index, m.Scale = r.ld, 4
-	}
-	return m
-}
-
-func (r *rows) advance(bytes int) {
-	for _, b := range r.bases {
-		ADDQ(I32(int32(bytes)), b)
-	}
 }
 
 // fetchResult begins to fetch the lines of m rows of the result, which are wanted when
@@ -128,7 +82,7 @@ func tile512(m int) {
 	lda := Load(Param("lda"), GP64())
 	b := Load(Param("b"), GP64())
 	SHLQ(U8(2), lda)
-	src := newRows(a, lda, m)
+	src := rows.New(a, lda, m)
 	fetchResult(m, 2)
 	acc := make([][2]reg.VecVirtual, m)
 	for i := range acc {
@@ -145,13 +99,13 @@ func tile512(m int) {
 		}
 		for i := range acc {
 			x := ZMM()
-			VBROADCASTSS(src.at(i, 4*u), x)
+			VBROADCASTSS(src.At(i, 4*u), x)
 			for j := range w {
 				VFMADD231PS(x, w[j], acc[i][j])
 			}
 		}
 	}, func(steps int) {
-		src.advance(4 * steps)
+		src.Advance(4 * steps)
 		ADDQ(I32(int32(panelBytes*steps)), b)
 	})
 	c := Load(Param("c"), GP64())
@@ -206,7 +160,7 @@ func tile256(name string, m, nv int) {
 	lda := Load(Param("lda"), GP64())
 	b := Load(Param("b"), GP64())
 	SHLQ(U8(2), lda)
-	src := newRows(a, lda, m)
+	src := rows.New(a, lda, m)
 	fetchResult(m, (nv+1)/2)
 	next, step := GP64(), GP64()
 	if half {
@@ -236,7 +190,7 @@ func tile256(name string, m, nv int) {
 			}
 			for i := range acc {
 				x := YMM()
-				VBROADCASTSS(src.at(i, 4*u), x)
+				VBROADCASTSS(src.At(i, 4*u), x)
 				for j := range acc[i] {
 					VFMADD231PS(x, w[j], acc[i][j])
 				}
@@ -251,7 +205,7 @@ func tile256(name string, m, nv int) {
 		var x []reg.VecVirtual
 		for i := range acc {
 			x = append(x, YMM())
-			VBROADCASTSS(src.at(i, 4*u), x[i])
+			VBROADCASTSS(src.At(i, 4*u), x[i])
 		}
 		for j := 0; j < nv; j++ {
 			w := Op(Mem{Base: b, Disp: u*panelBytes + j*32})
@@ -268,7 +222,7 @@ func tile256(name string, m, nv int) {
 		if half && steps == 1 {
 			ADDQ(step, next)
 		}
-		src.advance(4 * steps)
+		src.Advance(4 * steps)
 		ADDQ(I32(int32(panelBytes*steps)), b)
 	})
 	c := Load(Param("c"), GP64())

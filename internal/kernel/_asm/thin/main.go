@@ -7,6 +7,7 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+	"github.com/seqmix/seqmix/internal/kernel/_asm/internal/rows"
 )
 
 const (
@@ -23,47 +24,6 @@ func main() {
 	Generate()
 }
 
-// rows addresses the rows of a matrix with few registers: a base for every fifth row,
-// and the others by index.
-type rows struct {
-	bases   []reg.GPVirtual
-	ld, ld3 reg.GPVirtual
-}
-
-func newRows(base, ld reg.Register, m int) *rows {
-	r := &rows{ld: ld.(reg.GPVirtual)}
-	if m > 3 {
-		r.ld3 = GP64()
-		LEAQ(Mem{Base: ld, Index: ld, Scale: 2}, r.ld3)
-	}
-	for i := 0; i < m; i += 5 {
-		p := GP64()
-		if i == 0 {
-			MOVQ(base, p)
-		} else {
-			LEAQ(Mem{Base: r.bases[len(r.bases)-1], Index: r.ld, Scale: 4}, p)
-			ADDQ(r.ld, p)
-		}
-		r.bases = append(r.bases, p)
-	}
-	return r
-}
-
-func (r *rows) at(i, disp int) Mem {
-	m := Mem{Base: r.bases[i/5], Disp: disp}
-	switch i % 5 {
-	case 1:
-		m.Index, m.Scale = r.ld, 1
-	case 2:
-		m.Index, m.Scale = r.ld, 2
-	case 3:
-		m.Index, m.Scale = r.ld3, 1
-	case 4:
-		m.Index, m.Scale = r.ld, 4
-	}
-	return m
-}
-
 // tile computes m rows. The rows of a are read once and then not again, so that what
 // limits the speed is how fast they come: those of the next tile, which mostly follow,
 // are fetched ahead.
@@ -77,7 +37,7 @@ func tile(m int) {
 	lda := Load(Param("lda"), GP64())
 	b := Load(Param("b"), GP64())
 	SHLQ(U8(2), lda)
-	src := newRows(a, lda, m)
+	src := rows.New(a, lda, m)
 	next := GP64()
 	IMUL3Q(U8(m), lda, next)
 	ADDQ(a, next)
@@ -91,14 +51,12 @@ func tile(m int) {
 		VMOVUPS(Mem{Base: b, Disp: u * width}, w)
 		for i := range acc {
 			x := YMM()
-			VBROADCASTSS(src.at(i, 4*u), x)
+			VBROADCASTSS(src.At(i, 4*u), x)
 			VFMADD231PS(x, w, acc[i])
 		}
 	}
 	advance := func(steps int) {
-		for _, p := range src.bases {
-			ADDQ(I32(int32(4*steps)), p)
-		}
+		src.Advance(4 * steps)
 		ADDQ(I32(int32(width*steps)), b)
 	}
 	blocks := GP64()
