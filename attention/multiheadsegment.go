@@ -10,13 +10,14 @@ import (
 
 // RecordSegment is Record of the next positions of sequences, see [seqmix.RecordSegment].
 // The state are the keys, as they are compared with queries, and the values of the
-// positions that later ones can see, both of shape (batch, positions, KVHeads·HeadDim).
+// positions that later ones can see, both of shape (batch, positions, KVHeads·HeadDim),
+// and, with ConvTaps, the state of the convolution as its part.
 func (m *MultiHead) RecordSegment(dst, src tensor.Seq, first *seqmix.State) (seqmix.SegmentTape, *seqmix.State, error) {
 	if m.cfg.Right != 0 {
 		return nil, nil, fmt.Errorf("attention: segments of a mixer that sees later positions: %w", errors.ErrUnsupported)
 	}
 	past := m.pastOf(first, src)
-	t, err := m.record(dst, src, past, first.At())
+	t, conv, err := m.record(dst, src, past, first)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -25,7 +26,7 @@ func (m *MultiHead) RecordSegment(dst, src tensor.Seq, first *seqmix.State) (seq
 	if left := m.cfg.mask().left; left >= 0 {
 		kept = min(kept, left)
 	}
-	last := &seqmix.State{Position: first.At() + src.Len}
+	last := &seqmix.State{Position: first.At() + src.Len, Parts: conv}
 	for _, x := range []tensor.Seq{t.keys, t.values} {
 		last.Tensors = append(last.Tensors, tensorOf(x.Slice(all-kept, all)))
 	}
@@ -40,12 +41,20 @@ func (m *MultiHead) pastOf(first *seqmix.State, src tensor.Seq) (past [2]tensor.
 	if first == nil {
 		return past
 	}
-	first.Check(op, 0, []int{src.Batch, -1, width}, []int{src.Batch, -1, width})
+	first.Check(op, m.parts(), []int{src.Batch, -1, width}, []int{src.Batch, -1, width})
 	for i, p := range first.Tensors {
 		past[i] = tensor.SeqOf(p.Float32s(), src.Batch, p.Shape()[1], width)
 	}
 	tensor.CheckSeq(op, past[1], src.Batch, past[0].Len, width)
 	return past
+}
+
+// parts returns the number of mixers in m that have a state of their own.
+func (m *MultiHead) parts() int {
+	if m.conv == nil {
+		return 0
+	}
+	return 1
 }
 
 // tensorOf returns a copy of s of shape (batch, positions, width).
@@ -79,9 +88,13 @@ type multiHeadSegment struct {
 
 func (t *multiHeadSegment) BackwardSegment(dsrc, ddst tensor.Seq, dlast *seqmix.State, grads seqmix.Grads) *seqmix.State {
 	shape := []int{t.src.Batch, t.kept, t.keys.Dim}
-	dlast.Check("attention.MultiHead.BackwardSegment", 0, shape, shape)
+	dlast.Check("attention.MultiHead.BackwardSegment", t.mixer.parts(), shape, shape)
 	dkeys, dvalues := tensor.NewSeq(t.keys.Batch, t.keys.Len, t.keys.Dim), tensor.NewSeq(t.keys.Batch, t.keys.Len, t.keys.Dim)
-	t.backward(dsrc, ddst, grads, func(dout, dq, dk, dv rows) {
+	var dconv *seqmix.State
+	if dlast != nil && t.conv != nil {
+		dconv = dlast.Parts[0]
+	}
+	dconv = t.backward(dsrc, ddst, dconv, grads, func(dout, dq, dk, dv rows) {
 		t.mixer.dotProduct().backward(t.operands(), dout, dq, rowsOf(dkeys), rowsOf(dvalues))
 		past := t.keys.Len - t.src.Len
 		for i, d := range []tensor.Seq{dkeys, dvalues} {
@@ -96,5 +109,9 @@ func (t *multiHeadSegment) BackwardSegment(dsrc, ddst tensor.Seq, dlast *seqmix.
 		return nil
 	}
 	past := t.keys.Len - t.src.Len
-	return &seqmix.State{Tensors: []*tensor.Tensor{tensorOf(dkeys.Slice(0, past)), tensorOf(dvalues.Slice(0, past))}}
+	dfirst := &seqmix.State{Tensors: []*tensor.Tensor{tensorOf(dkeys.Slice(0, past)), tensorOf(dvalues.Slice(0, past))}}
+	if t.conv != nil {
+		dfirst.Parts = []*seqmix.State{dconv}
+	}
+	return dfirst
 }

@@ -1,39 +1,38 @@
 package attention
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
 
 // Record is Mix that keeps what Backward needs: src, queries, keys and values, the result
-// of attention, and one number for each head. With QKNorm, queries and keys are kept
-// before it, too. With ConvTaps there are no gradients, and the error wraps
-// [errors.ErrUnsupported].
+// of attention, and one number for each head. With ConvTaps and QKNorm, what is in front
+// of these is kept, too.
 func (m *MultiHead) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
-	return m.record(dst, src, [2]tensor.Seq{}, 0)
+	t, _, err := m.record(dst, src, [2]tensor.Seq{}, nil)
+	return t, err
 }
 
-// record records positions from the given one on, behind keys and values of positions
-// before. If those are no sequences at all, the tape keeps no others than its own.
-func (m *MultiHead) record(dst, src tensor.Seq, past [2]tensor.Seq, position int) (*multiHeadTape, error) {
+// record records positions behind a state, whose keys and values are past. If those are no
+// sequences at all, the tape keeps no others than its own. It returns the state of the
+// convolution, if there is one.
+func (m *MultiHead) record(dst, src tensor.Seq, past [2]tensor.Seq, first *seqmix.State) (*multiHeadTape, []*seqmix.State, error) {
 	tensor.CheckMix("attention.MultiHead.Record", dst, src, m.Dim())
-	if m.conv != nil {
-		return nil, fmt.Errorf("attention: gradients of attention with a convolution: %w", errors.ErrUnsupported)
-	}
 	if dst.SameMemory(src) {
 		src = copyOf(src)
 	}
 	c := m.cfg
-	t := &multiHeadTape{mixer: m, src: src, qkv: m.newQKV(src), position: position}
+	t := &multiHeadTape{mixer: m, src: src, qkv: m.newQKV(src), position: first.At()}
 	m.project(t.qkv, src)
+	state, err := t.convolve(first)
+	if err != nil {
+		return nil, nil, err
+	}
 	if m.qNorm != nil {
 		t.raw = m.newQKV(src)
 		tensor.Copy(t.raw.q, t.qkv.q)
-		if !c.Layout.Fused() {
+		if !m.sideBySide() {
 			tensor.Copy(t.raw.k, t.qkv.k)
 		}
 		t.eachNorm(func(n *nn.RMSNorm, column, heads int) {
@@ -49,7 +48,23 @@ func (m *MultiHead) record(dst, src tensor.Seq, past [2]tensor.Seq, position int
 	t.lse = tensor.GetSeq(src.Batch, src.Len, c.Heads)
 	m.dotProduct().apply(t.operands())
 	m.linear.out.Apply(dst, t.out)
-	return t, nil
+	return t, state, nil
+}
+
+// convolve puts the convolution, if there is one, behind queries, keys and values, and
+// returns its state.
+func (t *multiHeadTape) convolve(first *seqmix.State) ([]*seqmix.State, error) {
+	if t.mixer.conv == nil {
+		return nil, nil
+	}
+	t.unmixed, t.qkv = t.qkv, t.mixer.newQKV(t.src)
+	var before, after *seqmix.State
+	if first != nil {
+		before = first.Parts[0]
+	}
+	var err error
+	t.conv, after, err = seqmix.RecordSegment(t.mixer.conv, t.qkv.q, t.unmixed.q, before)
+	return []*seqmix.State{after}, err
 }
 
 // dotProduct returns the attention between the projections.
@@ -61,12 +76,16 @@ func (m *MultiHead) dotProduct() DotProduct {
 	}
 }
 
-// qkv are queries, keys and values. In a fused layout all are in q, side by side.
+// qkv are queries, keys and values. Those that are side by side are all in q.
 type qkv struct{ q, k, v tensor.Seq }
+
+// sideBySide reports whether one matrix makes queries, keys and values, or one convolution
+// takes them.
+func (m *MultiHead) sideBySide() bool { return m.cfg.Layout.Fused() || m.conv != nil }
 
 func (m *MultiHead) newQKV(src tensor.Seq) qkv {
 	width, kvWidth := m.cfg.Heads*m.cfg.HeadDim, m.cfg.KVHeads*m.cfg.HeadDim
-	if m.cfg.Layout.Fused() {
+	if m.sideBySide() {
 		return qkv{q: tensor.GetSeq(src.Batch, src.Len, width+2*kvWidth)}
 	}
 	return qkv{
@@ -77,16 +96,43 @@ func (m *MultiHead) newQKV(src tensor.Seq) qkv {
 }
 
 func (m *MultiHead) project(x qkv, src tensor.Seq) {
-	m.linear.q.Apply(x.q, src)
-	if !m.cfg.Layout.Fused() {
-		m.linear.k.Apply(x.k, src)
-		m.linear.v.Apply(x.v, src)
+	if m.cfg.Layout.Fused() {
+		m.linear.q.Apply(x.q, src)
+		return
 	}
+	s := tensor.GetScratch()
+	apart := m.takeApart(x, s)
+	m.linear.q.Apply(apart.q, src)
+	m.linear.k.Apply(apart.k, src)
+	m.linear.v.Apply(apart.v, src)
+	if m.conv != nil {
+		m.eachPart(x, apart, func(side, apart rows, width int) { copyRows(side, apart, src.Batch, src.Len, width) })
+	}
+	tensor.PutScratch(s)
+}
+
+// takeApart returns memory for what separate matrices make: x, unless the convolution
+// wants it side by side.
+func (m *MultiHead) takeApart(x qkv, s *tensor.Scratch) qkv {
+	if m.conv == nil {
+		return x
+	}
+	width, kvWidth := m.cfg.Heads*m.cfg.HeadDim, m.cfg.KVHeads*m.cfg.HeadDim
+	take := func(n int) tensor.Seq { return s.TakeSeq(x.q.Batch, x.q.Len, n) }
+	return qkv{take(width), take(kvWidth), take(kvWidth)}
+}
+
+// eachPart calls f with queries, keys and values side by side and apart.
+func (m *MultiHead) eachPart(side, apart qkv, f func(side, apart rows, width int)) {
+	q, k, v := m.rows(side)
+	f(q, rowsOf(apart.q), apart.q.Dim)
+	f(k, rowsOf(apart.k), apart.k.Dim)
+	f(v, rowsOf(apart.v), apart.v.Dim)
 }
 
 // rows returns the vectors of queries, keys and values.
 func (m *MultiHead) rows(x qkv) (q, k, v rows) {
-	if !m.cfg.Layout.Fused() {
+	if !m.sideBySide() {
 		return rowsOf(x.q), rowsOf(x.k), rowsOf(x.v)
 	}
 	width, kvWidth := m.cfg.Heads*m.cfg.HeadDim, m.cfg.KVHeads*m.cfg.HeadDim
@@ -103,8 +149,13 @@ type multiHeadTape struct {
 	src   tensor.Seq
 	qkv   qkv
 	raw   qkv // queries and keys before their norms, if there are any
-	out   tensor.Seq
-	lse   tensor.Seq // one number for each head
+
+	// Of the convolution, if there is one: what was in front of it.
+	unmixed qkv
+	conv    seqmix.SegmentTape
+
+	out tensor.Seq
+	lse tensor.Seq // one number for each head
 
 	// Of a segment: where it begins, and the keys and values before it and of it.
 	position     int
@@ -113,7 +164,7 @@ type multiHeadTape struct {
 
 // Release gives back what the tape keeps.
 func (t *multiHeadTape) Release() {
-	for _, x := range []qkv{t.qkv, t.raw} {
+	for _, x := range []qkv{t.qkv, t.raw, t.unmixed} {
 		tensor.PutSeq(x.q, x.k, x.v)
 	}
 	tensor.PutSeq(t.out, t.lse)
@@ -138,7 +189,7 @@ func (t *multiHeadTape) rotate(x qkv, back bool) {
 	m, c := t.mixer, t.mixer.cfg
 	switch {
 	case m.rope == nil:
-	case c.Layout.Fused():
+	case m.sideBySide():
 		m.rope.rotateRows(rowsOf(x.q), t.src.Batch, t.src.Len, c.Heads+c.KVHeads, t.position, back)
 	default:
 		m.rope.rotateRows(rowsOf(x.q), t.src.Batch, t.src.Len, c.Heads, t.position, back)
@@ -157,20 +208,21 @@ func (t *multiHeadTape) eachNorm(f func(n *nn.RMSNorm, column, heads int)) {
 // of which each of those of x is a sequence.
 func (t *multiHeadTape) headsAt(x qkv, column, heads int) tensor.Seq {
 	s, dim := x.q, t.mixer.cfg.HeadDim
-	if column > 0 && !t.mixer.cfg.Layout.Fused() {
+	if column > 0 && !t.mixer.sideBySide() {
 		s, column = x.k, 0
 	}
 	return tensor.Seq{Data: columns(s, column).data, Batch: s.Batch * s.Len, Len: heads, Dim: dim, Stride: s.Dim}
 }
 
 func (t *multiHeadTape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
-	t.backward(dsrc, ddst, grads, func(dout, dq, dk, dv rows) {
+	t.backward(dsrc, ddst, nil, grads, func(dout, dq, dk, dv rows) {
 		t.mixer.dotProduct().backward(t.operands(), dout, dq, dk, dv)
 	})
 }
 
-// backward takes gradients back, through the attention by attend.
-func (t *multiHeadTape) backward(dsrc, ddst tensor.Seq, grads seqmix.Grads, attend func(dout, dq, dk, dv rows)) {
+// backward takes gradients back, through the attention by attend, and returns those of
+// the state of the convolution.
+func (t *multiHeadTape) backward(dsrc, ddst tensor.Seq, dlast *seqmix.State, grads seqmix.Grads, attend func(dout, dq, dk, dv rows)) (dfirst *seqmix.State) {
 	const op = "attention.MultiHead.Backward"
 	m, c := t.mixer, t.mixer.cfg
 	tensor.CheckSeq(op, ddst, t.src.Batch, t.src.Len, c.Dim)
@@ -188,12 +240,22 @@ func (t *multiHeadTape) backward(dsrc, ddst tensor.Seq, grads seqmix.Grads, atte
 			n.Backward(dx, dx, t.headsAt(t.raw, column, heads), grads)
 		})
 	}
-	m.linear.q.Backward(dsrc, d.q, t.src, grads)
-	if !c.Layout.Fused() {
-		m.linear.k.BackwardAdd(dsrc, d.k, t.src, grads)
-		m.linear.v.BackwardAdd(dsrc, d.v, t.src, grads)
+	if t.conv != nil {
+		dfirst = t.conv.BackwardSegment(d.q, d.q, dlast, grads)
+	}
+	if c.Layout.Fused() {
+		m.linear.q.Backward(dsrc, d.q, t.src, grads)
+	} else {
+		apart := m.takeApart(d, s)
+		if m.conv != nil {
+			m.eachPart(d, apart, func(side, apart rows, width int) { copyRows(apart, side, t.src.Batch, t.src.Len, width) })
+		}
+		m.linear.q.Backward(dsrc, apart.q, t.src, grads)
+		m.linear.k.BackwardAdd(dsrc, apart.k, t.src, grads)
+		m.linear.v.BackwardAdd(dsrc, apart.v, t.src, grads)
 	}
 	tensor.PutScratch(s)
+	return dfirst
 }
 
 // takeQKV returns memory for the gradients of queries, keys and values.
