@@ -3,6 +3,7 @@ package ssm
 import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/internal/rowmat"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -12,12 +13,16 @@ import (
 // head at a time.
 func (m *Mamba2) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("ssm.Mamba2.Record", dst, src, m.Dim())
+	return m.record(dst, src, nil, nil), nil
+}
+
+func (m *Mamba2) record(dst, src tensor.Seq, first, state *seqmix.State) recurrentTape {
 	t := &mamba2Tape{
-		mixer: m, src: keep(dst, src),
+		mixer: m, src: keep(dst, src), first: first,
 		proj: tensor.GetSeq(src.Batch, src.Len, m.cfg.projWidth()), y: tensor.GetSeq(src.Batch, src.Len, m.cfg.DSSM),
 	}
-	eachGroup(src, func(first, n int) { t.record(sequences(dst, first, n), first) })
-	return t, nil
+	eachGroup(src, func(first, n int) { t.record(sequences(dst, first, n), first, state) })
+	return t
 }
 
 // mamba2Tape is the memory of a Record.
@@ -26,6 +31,7 @@ type mamba2Tape struct {
 	src   tensor.Seq
 	proj  tensor.Seq // what in_proj makes of src
 	y     tensor.Seq // of the states, in front of the gate
+	first *seqmix.State
 }
 
 // Release gives back what the tape keeps.
@@ -34,9 +40,12 @@ func (t *mamba2Tape) Release() {
 	*t = mamba2Tape{}
 }
 
-func (t *mamba2Tape) record(dst tensor.Seq, first int) {
+func (t *mamba2Tape) record(dst tensor.Seq, first int, state *seqmix.State) {
 	m, n := t.mixer, dst.Batch
 	s := m.borrow(n)
+	if state != nil {
+		s.SetState(statePart(state, 0, first, n), statePart(state, 1, first, n))
+	}
 	s.scratch.Reset()
 	kept := sequences(t.proj, first, n).Mat()
 	m.inProj.ApplyMat(kept, rowmat.Gather(sequences(t.src, first, n), &s.scratch))
@@ -51,34 +60,58 @@ func (t *mamba2Tape) record(dst tensor.Seq, first int) {
 	}
 	m.outProj.ApplyMat(out, mixed)
 	rowmat.Scatter(dst, out)
+	if state != nil {
+		conv, states := s.State()
+		copy(statePart(state, 0, first, n).Data(), conv.Data())
+		copy(statePart(state, 1, first, n).Data(), states.Data())
+	}
 	s.giveBack()
 }
 
 // Backward computes the gradients of what Record computed.
 func (t *mamba2Tape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
-	const op = "ssm.Mamba2.Backward"
+	t.backward("ssm.Mamba2.Backward", dsrc, ddst, grads, stateGrads{})
+}
+
+func (t *mamba2Tape) backward(op string, dsrc, ddst tensor.Seq, grads seqmix.Grads, d stateGrads) {
 	tensor.CheckSeq(op, ddst, t.src.Batch, t.src.Len, t.mixer.Dim())
 	tensor.CheckMix(op, dsrc, ddst, t.mixer.Dim())
 	eachGroup(ddst, func(first, n int) {
 		s := tensor.GetScratch()
 		p := &mamba2Pass{
-			mamba2Tape: t, sequences: n, length: t.src.Len, Scratch: s, grads: grads,
+			mamba2Tape: t, from: first, sequences: n, length: t.src.Len, Scratch: s, grads: grads, states: d,
 			src: sequences(t.src, first, n), proj: sequences(t.proj, first, n).Mat(), y: sequences(t.y, first, n).Mat(),
 		}
 		p.back(sequences(dsrc, first, n), sequences(ddst, first, n))
 		tensor.PutScratch(s)
 	})
+	if t.src.Len == 0 && t.first == nil && d.last != nil {
+		t.addInitialGrads(grads, d.last.Tensors[1].Float32s())
+	}
+}
+
+// addInitialGrads adds the gradients of states at the beginning of sequences.
+func (t *mamba2Tape) addInitialGrads(grads seqmix.Grads, d []float32) {
+	if g := gradOf(grads, t.mixer.initStates); g != nil {
+		addRows(g, tensor.MatOf(d, len(d)/len(g), len(g)))
+	}
 }
 
 // A mamba2Pass takes some sequences of a tape back.
 type mamba2Pass struct {
 	*mamba2Tape
 	*tensor.Scratch
-	sequences, length int
-	src               tensor.Seq
-	proj, y           tensor.Mat
-	dproj             tensor.Mat
-	grads             seqmix.Grads
+	from, sequences, length int
+	src                     tensor.Seq
+	proj, y                 tensor.Mat
+	dproj                   tensor.Mat
+	grads                   seqmix.Grads
+	states                  stateGrads
+}
+
+// part returns the part of tensor i of a state that belongs to the pass.
+func (p *mamba2Pass) part(s *seqmix.State, i int) *tensor.Tensor {
+	return statePart(s, i, p.from, p.sequences)
 }
 
 func (p *mamba2Pass) back(dsrc, ddst tensor.Seq) {
@@ -136,7 +169,8 @@ func (p *mamba2Pass) statesBack(dy tensor.Mat) {
 	parts, grads := c.split(p.proj), c.split(p.dproj)
 	before, after, d := takeMat(p.Scratch, rows, c.convWidth()), takeMat(p.Scratch, rows, c.convWidth()), takeMat(p.Scratch, rows, c.convWidth())
 	copyMat(before, parts.xbc)
-	m.conv.Mix(seqOf(after, p.sequences), seqOf(before, p.sequences))
+	conv := newSegmentConv(m.conv, p.part(p.first, 0), seqOf(before, p.sequences), p.Scratch)
+	conv.convolve(seqOf(after, p.sequences), p.Scratch)
 	keys, z := c.keyWidth(), c.heads()
 	tables := m.tables()
 	k := &ssdBack{
@@ -146,7 +180,9 @@ func (p *mamba2Pass) statesBack(dy tensor.Mat) {
 		dy: dy, dx: d.Slice(0, c.DSSM), db: d.Slice(c.DSSM, c.DSSM+keys), dc: d.Slice(c.DSSM+keys, c.DSSM+2*keys),
 		ddelta: grads.delta,
 	}
-	if m.initStates != nil {
+	k.initial, k.dlast, k.dinitial = paramlist.Data(p.part(p.first, 1)), paramlist.Data(p.part(p.states.last, 1)), paramlist.Data(p.part(p.states.first, 1))
+	begins := m.initStates != nil && p.first == nil
+	if begins {
 		k.initial, k.repeated = m.initStates.Data(), true
 		k.dinitial = p.Take(p.sequences * z.plainLen())
 		clear(k.dinitial)
@@ -157,10 +193,9 @@ func (p *mamba2Pass) statesBack(dy tensor.Mat) {
 	if g := p.grads.Of(m.dtBias); g != nil {
 		addRows(g, grads.delta)
 	}
-	if g := gradOf(p.grads, m.initStates); g != nil {
-		addRows(g, tensor.MatOf(k.dinitial, p.sequences, z.plainLen()))
+	if begins {
+		p.addInitialGrads(p.grads, k.dinitial)
 	}
-	dx := seqOf(d, p.sequences)
-	m.conv.Backward(dx, dx, seqOf(before, p.sequences), p.grads)
+	conv.back(seqOf(d, p.sequences), p.part(p.states.last, 0), p.part(p.states.first, 0), p.grads, p.Scratch)
 	copyMat(grads.xbc, d)
 }

@@ -250,11 +250,8 @@ func (h *rotaryHeadBack) ownBack(sequence, head int, dy tensor.Mat) {
 // lastBack adds what comes from the state behind the last position, which has that
 // position in it.
 func (h *rotaryHeadBack) lastBack(sequence, head int) {
-	if h.length == 0 {
-		return
-	}
 	t, f := h.length-1, &h.forth
-	if ds := h.part(h.last.ssm, sequence, head, h.p*h.n); ds != nil {
+	if ds := h.part(h.last.ssm, sequence, head, h.p*h.n); ds != nil && t >= 0 {
 		gamma, row := float32(h.gamma(t)), make([]float32, h.p)
 		for i := h.length * h.rank; i < (h.length+1)*h.rank; i++ {
 			key, value := f.keys[i*h.n:(i+1)*h.n], f.ranked[i*h.p:(i+1)*h.p]

@@ -89,11 +89,11 @@ func (s *rotaryStates) export(mimoX []float32) Mamba3State {
 	for i, v := range s.theta {
 		state.Angle.Data()[i] = float32(v)
 	}
-	s.eachKey(func(head, r int, key []float32) { copy(state.K.Data()[s.keyAt(head, r):], key) })
+	s.eachKey(s.keys, func(head, r int, key []float32) { copy(state.K.Data()[s.keyAt(head, r):], key) })
 	copy(state.V.Data(), s.values)
 	s.unpack(state.SSM.Data(), false)
 	value := make([]float32, s.p)
-	s.eachKey(func(head, r int, key []float32) {
+	s.eachKey(s.keys, func(head, r int, key []float32) {
 		kernel.Scale(value, s.pending[head], s.values[head*s.p:(head+1)*s.p])
 		if mimoX != nil {
 			h := head % s.heads
@@ -107,11 +107,12 @@ func (s *rotaryStates) export(mimoX []float32) Mamba3State {
 	return state
 }
 
-// eachKey calls f for all keys; head counts through all sequences.
-func (s *rotaryStates) eachKey(f func(head, r int, key []float32)) {
+// eachKey calls f for all keys, which have the order of s.keys; head counts through all
+// sequences.
+func (s *rotaryStates) eachKey(keys []float32, f func(head, r int, key []float32)) {
 	n := s.n
-	for i := range len(s.keys) / n {
-		f(i/s.rank, i%s.rank, s.keys[i*n:(i+1)*n])
+	for i := range len(keys) / n {
+		f(i/s.rank, i%s.rank, keys[i*n:(i+1)*n])
 	}
 }
 
@@ -127,7 +128,7 @@ func (s *rotaryStates) set(state Mamba3State) {
 	}
 	s.pack(state.SSM.Float32s())
 	keys := state.K.Float32s()
-	s.eachKey(func(head, r int, key []float32) { copy(key, keys[s.keyAt(head, r):]) })
+	s.eachKey(s.keys, func(head, r int, key []float32) { copy(key, keys[s.keyAt(head, r):]) })
 	copy(s.values, state.V.Float32s())
 	clear(s.pending)
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/paramlist"
 	"github.com/seqmix/seqmix/internal/rowmat"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
@@ -16,12 +17,16 @@ import (
 // keys of a head at a time.
 func (m *Mamba3) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("ssm.Mamba3.Record", dst, src, m.Dim())
+	return m.record(dst, src, nil, nil), nil
+}
+
+func (m *Mamba3) record(dst, src tensor.Seq, first, state *seqmix.State) recurrentTape {
 	t := &mamba3Tape{
-		mixer: m, src: keep(dst, src),
-		proj: tensor.NewSeq(src.Batch, src.Len, m.cfg.projWidth()), y: tensor.NewSeq(src.Batch, src.Len, m.cfg.rank()*m.cfg.DInner),
+		mixer: m, src: keep(dst, src), first: first,
+		proj: tensor.GetSeq(src.Batch, src.Len, m.cfg.projWidth()), y: tensor.GetSeq(src.Batch, src.Len, m.cfg.rank()*m.cfg.DInner),
 	}
-	eachGroup(src, func(first, n int) { t.record(sequences(dst, first, n), first) })
-	return t, nil
+	eachGroup(src, func(first, n int) { t.record(sequences(dst, first, n), first, state) })
+	return t
 }
 
 // mamba3Tape is the memory of a Record.
@@ -30,9 +35,16 @@ type mamba3Tape struct {
 	src   tensor.Seq
 	proj  tensor.Seq // what in_proj makes of src
 	y     tensor.Seq // of the states, in front of the gates, rank by rank
+	first *seqmix.State
 }
 
-func (t *mamba3Tape) record(dst tensor.Seq, first int) {
+// Release gives back what the tape keeps.
+func (t *mamba3Tape) Release() {
+	tensor.PutSeq(t.proj, t.y)
+	*t = mamba3Tape{}
+}
+
+func (t *mamba3Tape) record(dst tensor.Seq, first int, state *seqmix.State) {
 	m, n := t.mixer, dst.Batch
 	s := tensor.GetScratch()
 	kept := sequences(t.proj, first, n).Mat()
@@ -41,6 +53,9 @@ func (t *mamba3Tape) record(dst tensor.Seq, first int) {
 	k := p.block()
 	k.z, k.open, k.out = p.parts.z, p.y, p.parts.x
 	k.run()
+	if state != nil {
+		mamba3Part(state, first, n).copyFrom(k.export(paramlist.Data(m.mimoX)))
+	}
 	out := rowmat.Of(dst)
 	if out.Data == nil {
 		out = takeMat(s, kept.Rows, dst.Dim)
@@ -54,19 +69,20 @@ func (t *mamba3Tape) record(dst tensor.Seq, first int) {
 type mamba3Pass struct {
 	*mamba3Tape
 	*tensor.Scratch
-	sequences, length int
-	src               tensor.Seq
-	raw, y            tensor.Mat
-	proj              tensor.Mat // raw, with B and C normalised and speeds for angles
-	parts             mamba3Parts
-	grads             seqmix.Grads
-	dproj, dy         tensor.Mat
+	from, sequences, length int
+	src                     tensor.Seq
+	raw, y                  tensor.Mat
+	proj                    tensor.Mat // raw, with B and C normalised and speeds for angles
+	parts                   mamba3Parts
+	grads                   seqmix.Grads
+	states                  stateGrads
+	dproj, dy               tensor.Mat
 }
 
 func (t *mamba3Tape) pass(first, n int, s *tensor.Scratch) *mamba3Pass {
 	m := t.mixer
 	p := &mamba3Pass{
-		mamba3Tape: t, Scratch: s, sequences: n, length: t.src.Len,
+		mamba3Tape: t, Scratch: s, from: first, sequences: n, length: t.src.Len,
 		src: sequences(t.src, first, n), raw: sequences(t.proj, first, n).Mat(), y: sequences(t.y, first, n).Mat(),
 	}
 	p.proj = takeMat(s, p.raw.Rows, p.raw.Cols)
@@ -76,13 +92,16 @@ func (t *mamba3Tape) pass(first, n int, s *tensor.Scratch) *mamba3Pass {
 	return p
 }
 
-// block returns the block of the way forth, without gates, from states that are zero.
+// block returns the block of the way forth, without gates, from the states in front.
 func (p *mamba3Pass) block() rotaryBlock {
 	m, q := p.mixer, p.parts
 	states := new(rotaryStates)
 	z, r := m.cfg.sizes()
 	states.begin(z, r, p.sequences)
 	states.reset()
+	if p.first != nil {
+		states.set(mamba3Part(p.first, p.from, p.sequences))
+	}
 	return rotaryBlock{
 		rotaryStates: states, sequences: p.sequences, length: p.length,
 		x: q.x, b: q.b, c: q.c, angles: q.angles,
@@ -95,13 +114,16 @@ func (p *mamba3Pass) block() rotaryBlock {
 
 // Backward computes the gradients of what Record computed.
 func (t *mamba3Tape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
-	const op = "ssm.Mamba3.Backward"
+	t.backward("ssm.Mamba3.Backward", dsrc, ddst, grads, stateGrads{})
+}
+
+func (t *mamba3Tape) backward(op string, dsrc, ddst tensor.Seq, grads seqmix.Grads, d stateGrads) {
 	tensor.CheckSeq(op, ddst, t.src.Batch, t.src.Len, t.mixer.Dim())
 	tensor.CheckMix(op, dsrc, ddst, t.mixer.Dim())
 	eachGroup(ddst, func(first, n int) {
 		s := tensor.GetScratch()
 		p := t.pass(first, n, s)
-		p.grads = grads
+		p.grads, p.states = grads, d
 		p.back(sequences(dsrc, first, n), sequences(ddst, first, n))
 		tensor.PutScratch(s)
 	})
@@ -215,7 +237,9 @@ func (p *mamba3Pass) statesBack() {
 		rotaryBlock: p.block(), dy: p.dy,
 		dx: q.x, ddelta: q.delta, drate: q.rate, dtrap: q.trap, db: q.b, dc: q.c, dspeeds: q.angles,
 	}
+	p.loadStates(k)
 	k.run(p.Scratch)
+	p.storeStates(k)
 	add := func(param *tensor.Tensor, rows tensor.Mat) {
 		if g := gradOf(p.grads, param); g != nil {
 			addRows(g, rows)

@@ -62,6 +62,12 @@ var mambas = map[string]ssm.MambaConfig{
 // output and the state after it.
 func naiveMamba(m *ssm.Mamba, src []float64) (dst, conv, h []float64) {
 	c := m.Config()
+	return naiveMambaBehind(m, src, make([]float64, (c.DConv-1)*c.DInner), make([]float64, c.DInner*c.DState))
+}
+
+// naiveMambaBehind is naiveMamba from a state.
+func naiveMambaBehind(m *ssm.Mamba, src, convBefore, hBefore []float64) (dst, conv, h []float64) {
+	c := m.Config()
 	d, e, n, taps, rank := c.DModel, c.DInner, c.DState, c.DConv, int(c.DTRank)
 	p := map[string][]float64{}
 	for name, t := range m.Params() {
@@ -97,8 +103,7 @@ func naiveMamba(m *ssm.Mamba, src []float64) (dst, conv, h []float64) {
 		}
 		return y
 	}
-	h = make([]float64, e*n)
-	inputs := make([]float64, (taps-1)*e)
+	h, inputs := slices.Clone(hBefore), slices.Clone(convBefore)
 	for t := range len(src) / d {
 		xz := linear("in_proj", src[t*d:(t+1)*d], 2*e)
 		inputs = append(inputs, xz[:e]...)

@@ -12,19 +12,23 @@ import (
 // channels for each position, and the states at every 32nd.
 func (m *Mamba) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("ssm.Mamba.Record", dst, src, m.Dim())
+	return m.record(dst, src, nil, nil), nil
+}
+
+func (m *Mamba) record(dst, src tensor.Seq, first, state *seqmix.State) recurrentTape {
 	e, low := m.cfg.DInner, int(m.cfg.DTRank)+2*m.cfg.DState
 	t := &mambaTape{
-		mixer: m, src: keep(dst, src),
+		mixer: m, src: keep(dst, src), first: first,
 		x: tensor.GetSeq(src.Batch, src.Len, e), z: tensor.GetSeq(src.Batch, src.Len, e), y: tensor.GetSeq(src.Batch, src.Len, e),
 		low:    tensor.GetSeq(src.Batch, src.Len, low),
 		starts: tensor.GetSeq(src.Batch, 1, m.startsLen(src.Len)),
 	}
 	eachGroup(src, func(first, n int) {
 		s := tensor.GetScratch()
-		t.record(sequences(dst, first, n), t.pass(first, n), s)
+		t.pass(first, n).record(sequences(dst, first, n), state, s)
 		tensor.PutScratch(s)
 	})
-	return t, nil
+	return t
 }
 
 // startsLen returns the number of elements of the states kept of a sequence.
@@ -41,6 +45,7 @@ type mambaTape struct {
 	low    tensor.Seq // what x_proj gives
 	y      tensor.Seq // of the scan, in front of the gate
 	starts tensor.Seq // of each sequence: see kernel.Scan
+	first  *seqmix.State
 }
 
 // Release gives back what the tape keeps.
@@ -52,15 +57,17 @@ func (t *mambaTape) Release() {
 // A mambaPass is some sequences of a tape on their way.
 type mambaPass struct {
 	*mambaTape
-	sequences, length int
-	src, x, z, y, low tensor.Seq
-	starts            []float32
-	u                 tensor.Mat // behind the convolution
-	normal            tensor.Mat // low behind the inner norms
-	raw, delta        tensor.Mat // in front of the softplus and behind it
-	dy, du, ddelta    tensor.Mat
-	dlow, dbc         tensor.Mat
-	da, dd            tensor.Mat // a row for each sequence
+	from, sequences, length int
+	src, x, z, y, low       tensor.Seq
+	starts                  []float32
+	conv                    segmentConv
+	u                       tensor.Mat // behind it
+	states                  tensor.Mat // in channel blocks, or their gradients: a row for each sequence
+	normal                  tensor.Mat // low behind the inner norms
+	raw, delta              tensor.Mat // in front of the softplus and behind it
+	dy, du, ddelta          tensor.Mat
+	dlow, dbc               tensor.Mat
+	da, dd                  tensor.Mat // a row for each sequence
 }
 
 // pass returns n sequences, from the first on.
@@ -68,21 +75,31 @@ func (t *mambaTape) pass(first, n int) *mambaPass {
 	size := t.mixer.startsLen(t.src.Len)
 	part := func(s tensor.Seq) tensor.Seq { return sequences(s, first, n) }
 	return &mambaPass{
-		mambaTape: t, sequences: n, length: t.src.Len,
+		mambaTape: t, from: first, sequences: n, length: t.src.Len,
 		src: part(t.src), x: part(t.x), z: part(t.z), y: part(t.y), low: part(t.low),
 		starts: t.starts.Data[first*size : (first+n)*size],
 	}
 }
 
-func (t *mambaTape) record(dst tensor.Seq, p *mambaPass, s *tensor.Scratch) {
-	m := t.mixer
+// part returns the part of tensor i of a state that belongs to the pass.
+func (p *mambaPass) part(s *seqmix.State, i int) *tensor.Tensor {
+	return statePart(s, i, p.from, p.sequences)
+}
+
+func (p *mambaPass) record(dst tensor.Seq, state *seqmix.State, s *tensor.Scratch) {
+	m := p.mixer
 	e, rows := m.cfg.DInner, p.sequences*p.length
 	xz := takeMat(s, rows, 2*e)
 	m.inProj.ApplyMat(xz, rowmat.Gather(p.src, s))
 	copyMat(p.x.Mat(), xz.Slice(0, e))
 	copyMat(p.z.Mat(), xz.Slice(e, 2*e))
 	p.prepare(true, s)
+	p.takeStates(p.part(state, 1), s)
 	par.Do(p.sequences*p.strips(), scanGrain/(p.length*stripWidth)+1, par.Func(p.scan))
+	if state != nil {
+		p.conv.keepLast(p.part(state, 0))
+		p.giveStates(p.part(state, 1))
+	}
 	gated := takeMat(s, rows, e)
 	p.gate(gated)
 	out := rowmat.Of(dst)
@@ -98,7 +115,8 @@ func (p *mambaPass) prepare(first bool, s *tensor.Scratch) {
 	m, rows := p.mixer, p.sequences*p.length
 	e, rank := m.cfg.DInner, int(m.cfg.DTRank)
 	p.u, p.raw, p.delta = takeMat(s, rows, e), takeMat(s, rows, e), takeMat(s, rows, e)
-	m.conv.Mix(seqOf(p.u, p.sequences), p.x)
+	p.conv = newSegmentConv(m.conv, p.part(p.first, 0), p.x, s)
+	p.conv.convolve(seqOf(p.u, p.sequences), s)
 	p.normal = p.low.Mat()
 	if first {
 		m.xProj.ApplyMat(p.normal, p.u)
@@ -138,17 +156,13 @@ func (p *mambaPass) arguments(sequence int) kernel.Scan {
 
 // scan computes y and starts of strips lo to hi-1.
 func (p *mambaPass) scan(lo, hi int) {
-	s := tensor.GetScratch()
-	state := s.Take(p.mixer.stateLen())
 	for i := lo; i < hi; i++ {
 		sequence, from, to := p.blocks(i)
-		clear(state)
 		scan := p.arguments(sequence)
-		scan.State = state
+		scan.State = p.states.Row(sequence)
 		scan.Y, scan.LdY = p.y.Sequence(sequence).Data, p.y.Dim
 		kernel.SelectiveScan(&scan, from, to)
 	}
-	tensor.PutScratch(s)
 }
 
 // gate writes the output of the scan behind its gate.
@@ -159,7 +173,10 @@ func (p *mambaPass) gate(dst tensor.Mat) {
 
 // Backward computes the gradients of what Record computed.
 func (t *mambaTape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
-	const op = "ssm.Mamba.Backward"
+	t.backward("ssm.Mamba.Backward", dsrc, ddst, grads, stateGrads{})
+}
+
+func (t *mambaTape) backward(op string, dsrc, ddst tensor.Seq, grads seqmix.Grads, d stateGrads) {
 	m := t.mixer
 	tensor.CheckSeq(op, ddst, t.src.Batch, t.src.Len, m.Dim())
 	tensor.CheckMix(op, dsrc, ddst, m.Dim())
@@ -168,7 +185,7 @@ func (t *mambaTape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
 	eachGroup(ddst, func(first, n int) {
 		s := tensor.GetScratch()
 		p := t.pass(first, n)
-		p.back(sequences(dsrc, first, n), sequences(ddst, first, n), grads, s)
+		p.back(sequences(dsrc, first, n), sequences(ddst, first, n), grads, d, s)
 		addRows(da, p.da)
 		addRows(dd, p.dd)
 		tensor.PutScratch(s)
@@ -185,7 +202,7 @@ func (t *mambaTape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
 	}
 }
 
-func (p *mambaPass) back(dsrc, ddst tensor.Seq, grads seqmix.Grads, s *tensor.Scratch) {
+func (p *mambaPass) back(dsrc, ddst tensor.Seq, grads seqmix.Grads, d stateGrads, s *tensor.Scratch) {
 	m, rows := p.mixer, p.sequences*p.length
 	e, n, rank := m.cfg.DInner, m.cfg.DState, int(m.cfg.DTRank)
 	p.prepare(false, s)
@@ -200,7 +217,13 @@ func (p *mambaPass) back(dsrc, ddst tensor.Seq, grads seqmix.Grads, s *tensor.Sc
 	p.du, p.ddelta, p.dlow = gated, takeMat(s, rows, e), takeMat(s, rows, rank+2*n)
 	p.dbc = takeMat(s, p.strips()*rows, 2*n)
 	p.da, p.dd = takeMat(s, p.sequences, m.stateLen()), takeMat(s, p.sequences, e)
+	if d.last != nil || d.first != nil {
+		p.takeStates(p.part(d.last, 1), s)
+	}
 	par.Do(p.sequences*p.strips(), 1, par.Func(p.scanBack))
+	if d.first != nil {
+		p.giveStates(p.part(d.first, 1))
+	}
 	p.sumStrips()
 	eachRow(rows, e, func(i int) { kernel.SigmoidMul(p.ddelta.Row(i), p.raw.Row(i), p.ddelta.Row(i)) })
 	addLinearGrads(m.dtProj, p.ddelta, p.normal.Slice(0, rank), grads)
@@ -209,8 +232,7 @@ func (p *mambaPass) back(dsrc, ddst tensor.Seq, grads seqmix.Grads, s *tensor.Sc
 	addLinearGrads(m.xProj, p.dlow, p.u, grads)
 	tensor.MatMulAdd(p.du, p.dlow, m.xProj.Weight)
 
-	dx := seqOf(p.du, p.sequences)
-	m.conv.Backward(dx, dx, p.x, grads)
+	p.conv.back(seqOf(p.du, p.sequences), p.part(d.last, 0), p.part(d.first, 0), grads, s)
 	copyMat(dxz.Slice(0, e), p.du)
 	addLinearGrads(m.inProj, dxz, rowmat.Gather(p.src, s), grads)
 	din := rowmat.Of(dsrc)
@@ -257,6 +279,9 @@ func (p *mambaPass) scanBack(lo, hi int) {
 			Scratch: scratch,
 		}
 		g.State = g.Starts[:m.stateLen()]
+		if p.states.Rows > 0 {
+			g.DState = p.states.Row(sequence)
+		}
 		kernel.SelectiveScanGrad(&g, from, to)
 	}
 	tensor.PutScratch(s)
