@@ -9130,7 +9130,7 @@ block:
 	JZ            done
 	VPANDD        (BX), Z0, Z2
 	VPANDD        64(BX), Z0, Z3
-	VPMAXSD       Z2, Z3, Z3
+	VPMAXSD       Z3, Z2, Z3
 	VEXTRACTI64X4 $0x01, Z3, Y2
 	VPMAXSD       Y3, Y2, Y2
 	VEXTRACTI128  $0x01, Y2, X3
@@ -9168,6 +9168,87 @@ block:
 	SUBQ          $-128, BX
 	DECQ          AX
 	JMP           block
+
+done:
+	MOVQ AX, ret+32(FP)
+	VZEROUPPER
+	RET
+
+// func quantizeQ8AVX2(blocks int, q *int8, scales *float32, w *float32) int
+// Requires: AVX, AVX2
+TEXT ·quantizeQ8AVX2(SB), NOSPLIT, $0-40
+	MOVQ         blocks+0(FP), AX
+	MOVQ         q+8(FP), CX
+	MOVQ         scales+16(FP), DX
+	MOVQ         w+24(FP), BX
+	MOVL         $0x7fffffff, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x42fe0000, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+
+block:
+	TESTQ        AX, AX
+	JZ           done
+	VPAND        (BX), Y0, Y2
+	VPAND        32(BX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y3
+	VPAND        64(BX), Y0, Y2
+	VPMAXSD      Y2, Y3, Y2
+	VPAND        96(BX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y3
+	VEXTRACTI128 $0x01, Y3, X2
+	VPMAXSD      X3, X2, X2
+	VPSHUFD      $0x4e, X2, X3
+	VPMAXSD      X3, X2, X2
+	VPSHUFD      $0xb1, X2, X3
+	VPMAXSD      X3, X2, X2
+	VMOVD        X2, SI
+	SUBL         $0x0d800000, SI
+	CMPL         SI, $0x6e000000
+	JA           done
+	VDIVSS       X1, X2, X2
+	VMOVSS       X2, (DX)
+	VCVTSS2SD    X2, X2, X2
+	VBROADCASTSD X2, Y2
+	VCVTPS2PD    (BX), Y3
+	VDIVPD       Y2, Y3, Y3
+	VCVTPD2DQY   Y3, X3
+	VCVTPS2PD    16(BX), Y4
+	VDIVPD       Y2, Y4, Y4
+	VCVTPD2DQY   Y4, X4
+	VCVTPS2PD    32(BX), Y5
+	VDIVPD       Y2, Y5, Y5
+	VCVTPD2DQY   Y5, X5
+	VCVTPS2PD    48(BX), Y6
+	VDIVPD       Y2, Y6, Y6
+	VCVTPD2DQY   Y6, X6
+	VPACKSSDW    X4, X3, X3
+	VPACKSSDW    X6, X5, X5
+	VPACKSSWB    X5, X3, X3
+	VMOVUPS      X3, (CX)
+	VCVTPS2PD    64(BX), Y3
+	VDIVPD       Y2, Y3, Y3
+	VCVTPD2DQY   Y3, X3
+	VCVTPS2PD    80(BX), Y4
+	VDIVPD       Y2, Y4, Y4
+	VCVTPD2DQY   Y4, X4
+	VCVTPS2PD    96(BX), Y5
+	VDIVPD       Y2, Y5, Y5
+	VCVTPD2DQY   Y5, X5
+	VCVTPS2PD    112(BX), Y6
+	VDIVPD       Y2, Y6, Y6
+	VCVTPD2DQY   Y6, X2
+	VPACKSSDW    X4, X3, X3
+	VPACKSSDW    X2, X5, X5
+	VPACKSSWB    X5, X3, X3
+	VMOVUPS      X3, 16(CX)
+	ADDQ         $0x20, CX
+	ADDQ         $0x04, DX
+	SUBQ         $-128, BX
+	DECQ         AX
+	JMP          block
 
 done:
 	MOVQ AX, ret+32(FP)

@@ -113,3 +113,8 @@ func fitQ4AVX512(w *float32, try *byte, best *byte, codes *byte, scales *uint16)
 //
 //go:noescape
 func quantizeQ8AVX512(blocks int, q *int8, scales *float32, w *float32) int
+
+// quantizeQ8AVX2 rounds blocks of 32 elements to int8, until there is one that has no element of an ordinary magnitude, or one of another. It returns the number of those that are left.
+//
+//go:noescape
+func quantizeQ8AVX2(blocks int, q *int8, scales *float32, w *float32) int

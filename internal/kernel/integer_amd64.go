@@ -116,8 +116,13 @@ func fitQ4(f *fits4, n int) {
 // quantizeBlocks rounds n blocks, or those before the first that is special, to int8, and
 // returns the number of blocks that are left.
 func quantizeBlocks(q []int8, scales, w []float32, n int) int {
-	if n == 0 || !cpu.AVX512 {
-		return n
+	switch {
+	case n == 0:
+		return 0
+	case cpu.AVX512:
+		return quantizeQ8AVX512(n, &q[0], &scales[0], &w[0])
+	case cpu.AVX2:
+		return quantizeQ8AVX2(n, &q[0], &scales[0], &w[0])
 	}
-	return quantizeQ8AVX512(n, &q[0], &scales[0], &w[0])
+	return n
 }

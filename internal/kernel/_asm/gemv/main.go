@@ -39,7 +39,8 @@ func main() {
 	int8Tiles256()
 	int4Tile256(codes)
 	fit()
-	quantizeQ8()
+	isa512.quantizeQ8()
+	isa256.quantizeQ8()
 	Generate()
 }
 
