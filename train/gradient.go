@@ -82,6 +82,10 @@ func (b Batch) labelled() int {
 // that of cores. Where a batch is one sequence, there is one shard, and the cores work
 // within it.
 type Gradient struct {
+	// Segments say how long sequences are divided, to compute gradients and scores of
+	// them in little memory. The zero value leaves them whole.
+	Segments Segments
+
 	model  *lm.Model
 	shards shardTask
 }
@@ -113,7 +117,7 @@ var errNoLabels = errors.New("train: a batch without labels")
 // the score of the batch. A weight of 1/n makes a step of n batches one of a batch n times
 // as large, if they have the same number of labels.
 func (g *Gradient) Add(grads seqmix.Grads, b Batch, weight float64) (Score, error) {
-	if err := b.check(g.model); err != nil {
+	if err := g.check(b); err != nil {
 		return Score{}, err
 	}
 	n := b.labelled()
@@ -123,7 +127,7 @@ func (g *Gradient) Add(grads seqmix.Grads, b Batch, weight float64) (Score, erro
 	size := b.Size()
 	shards := g.shards[:min(len(g.shards), size)]
 	for i, s := range shards {
-		s.first = i * size / len(shards)
+		s.segments, s.first = g.Segments, i*size/len(shards)
 		s.batch = b.part(s.first, (i+1)*size/len(shards))
 		s.scale = float32(weight / float64(n))
 		s.prepare(grads, i == 0)
@@ -133,6 +137,13 @@ func (g *Gradient) Add(grads seqmix.Grads, b Batch, weight float64) (Score, erro
 		addShards(grads, shards[1:])
 	}
 	return score, err
+}
+
+func (g *Gradient) check(b Batch) error {
+	if err := g.Segments.check(); err != nil {
+		return err
+	}
+	return b.check(g.model)
 }
 
 // computeShards runs shards side by side.
@@ -180,12 +191,13 @@ func (s *shardSum) Run(lo, hi int) {
 
 // Score returns the score of a batch without computing gradients.
 func (g *Gradient) Score(b Batch) (Score, error) {
-	if err := b.check(g.model); err != nil {
+	if err := g.check(b); err != nil {
 		return Score{}, err
 	}
 	size := b.Size()
 	shards := g.shards[:min(len(g.shards), size)]
 	for i, s := range shards {
+		s.segments = g.Segments
 		s.batch, s.scale = b.part(i*size/len(shards), (i+1)*size/len(shards)), 0
 	}
 	return computeShards(shards)
@@ -202,15 +214,17 @@ func (t shardTask) Run(lo, hi int) {
 
 // shard computes a part of a batch.
 type shard struct {
-	model   *lm.Model
-	batch   Batch
-	first   int     // index of the first sequence in the whole batch
-	scale   float32 // of the sum of losses; 0 for no gradient
-	grads   seqmix.Grads
-	own     seqmix.Grads // memory of grads, unless these are the caller's
-	score   Score
-	err     error
-	scratch tensor.Scratch
+	model    *lm.Model
+	segments Segments
+	batch    Batch
+	at       int     // position at which the batch begins, which may be a segment
+	first    int     // index of the first sequence in the whole batch
+	scale    float32 // of the sum of losses; 0 for no gradient
+	grads    seqmix.Grads
+	own      seqmix.Grads // memory of grads, unless these are the caller's
+	score    Score
+	err      error
+	scratch  tensor.Scratch
 
 	rows, labels []int // that the head computes
 }
@@ -246,6 +260,9 @@ func (s *shard) layers() seqmix.Stack {
 
 func (s *shard) run() (Score, error) {
 	b, dim := s.batch, s.model.Dim()
+	if s.segments.divide(b.Len) {
+		return s.runSegments()
+	}
 	s.scratch.Reset()
 	x, h := tensor.GetSeq(b.Size(), b.Len, dim), tensor.GetSeq(b.Size(), b.Len, dim)
 	defer tensor.PutSeq(x, h)
@@ -256,20 +273,28 @@ func (s *shard) run() (Score, error) {
 		s.layers().Mix(h, x)
 		return s.head(h, tensor.Seq{}), nil
 	}
-	s.drop(x)
+	s.drop(x, s.draws())
 	tape, err := seqmix.Record(s.layers(), h, x)
 	if err != nil {
 		return Score{}, fmt.Errorf("train: %w", err)
 	}
-	dh := tensor.GetSeq(b.Size(), b.Len, dim)
+	return s.backward(h, s.draws(), func(dh tensor.Seq) {
+		tape.Backward(dh, dh, s.grads)
+		seqmix.Release(tape)
+	}), nil
+}
+
+// backward scores h and goes back from there: through the layers by a function that takes
+// gradients back in place.
+func (s *shard) backward(h tensor.Seq, draws []rand.PCG, layers func(dh tensor.Seq)) Score {
+	dh := tensor.GetSeq(h.Batch, h.Len, h.Dim)
 	clear(dh.Data)
 	score := s.head(h, dh)
-	tape.Backward(dh, dh, s.grads)
-	seqmix.Release(tape)
-	s.drop(dh)
+	layers(dh)
+	s.drop(dh, draws)
 	s.embedBackward(dh)
 	tensor.PutSeq(dh)
-	return score, nil
+	return score
 }
 
 func (s *shard) embed(x tensor.Seq) error {
@@ -281,7 +306,7 @@ func (s *shard) embed(x tensor.Seq) error {
 	}
 	row := s.scratch.Take(x.Dim)
 	for i := range x.Len {
-		s.model.Positions.Weight.Row(row, i)
+		s.model.Positions.Weight.Row(row, s.at+i)
 		for b := range x.Batch {
 			tensor.Add(x.At(b, i), x.At(b, i), row)
 		}
@@ -289,9 +314,22 @@ func (s *shard) embed(x tensor.Seq) error {
 	return nil
 }
 
-// drop makes elements of x zero, as the batch says. Each sequence has its own random
-// numbers, so that it does not matter in which shard it is. The gradient of drop is drop.
-func (s *shard) drop(x tensor.Seq) {
+// draws returns the random numbers of drop, none of which is drawn yet. Each sequence has
+// its own, so that it does not matter in which shard it is.
+func (s *shard) draws() []rand.PCG {
+	if s.batch.Dropout == 0 {
+		return nil
+	}
+	draws := make([]rand.PCG, s.batch.Size())
+	for b := range draws {
+		draws[b].Seed(s.batch.Seed, uint64(s.first+b))
+	}
+	return draws
+}
+
+// drop makes elements of x zero, as the batch says, and draws says which. The gradient of
+// drop is drop, with the same draws.
+func (s *shard) drop(x tensor.Seq, draws []rand.PCG) {
 	if s.batch.Dropout == 0 {
 		return
 	}
@@ -300,7 +338,7 @@ func (s *shard) drop(x tensor.Seq) {
 	below := uint64(s.batch.Dropout * (1 << 16))
 	factors := [2]float32{float32(1 / (1 - float64(below)/(1<<16))), 0}
 	for b := range x.Batch {
-		r := rand.NewPCG(s.batch.Seed, uint64(s.first+b))
+		r := &draws[b]
 		for i := range x.Len {
 			row := x.At(b, i)
 			for ; len(row) >= 4; row = row[4:] {
@@ -328,14 +366,15 @@ func (s *shard) embedBackward(dx tensor.Seq) {
 		return
 	}
 	for b := range dx.Batch {
-		s.model.Positions.Backward(dx.Sequence(b), positions(dx.Len), s.grads)
+		s.model.Positions.Backward(dx.Sequence(b), positions(s.at, dx.Len), s.grads)
 	}
 }
 
-func positions(n int) []int {
+// positions returns n positions from the first on.
+func positions(first, n int) []int {
 	p := make([]int, n)
 	for i := range p {
-		p[i] = i
+		p[i] = first + i
 	}
 	return p
 }

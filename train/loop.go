@@ -28,6 +28,10 @@ type Config struct {
 	AdamW  AdamWConfig
 	Shards int // see [NewGradient]
 
+	// Segments divide long sequences and say how far gradients go back through them:
+	// see [Segments]. The zero value leaves sequences whole.
+	Segments Segments
+
 	// Frozen says which parameters do not change; nil for none.
 	Frozen func(name string) bool
 }
@@ -55,10 +59,14 @@ func NewRun(m *lm.Model, cfg Config) (*Run, error) {
 	if cfg.Steps < 0 || cfg.Batch == nil || cfg.Rate == nil || !(cfg.Clip >= 0) {
 		return nil, fmt.Errorf("train: a run of %d steps, clipped at %v, without batches (%v) or rates (%v)", cfg.Steps, cfg.Clip, cfg.Batch == nil, cfg.Rate == nil)
 	}
+	if err := cfg.Segments.check(); err != nil {
+		return nil, err
+	}
 	g, err := NewGradient(m, cfg.Shards)
 	if err != nil {
 		return nil, err
 	}
+	g.Segments = cfg.Segments
 	r := &Run{model: m, cfg: cfg, gradient: g, grads: seqmix.Grads{}}
 	r.adamw, err = NewAdamW(cfg.AdamW, m.Params())
 	if err != nil {
