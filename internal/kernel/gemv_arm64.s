@@ -2050,6 +2050,133 @@ block:
 	BNE block
 	RET
 
+// func quantizeQ8NEON(blocks int, q *int8, scales, w *float32) int
+TEXT ·quantizeQ8NEON(SB), NOSPLIT, $0-40
+	MOVD blocks+0(FP), R0
+	MOVD q+8(FP), R1
+	MOVD scales+16(FP), R2
+	MOVD w+24(FP), R3
+	MOVD $consts<>(SB), R4
+	FMOVQ 80(R4), F0
+	MOVD $226492416, R4
+	MOVD $2071986176, R5
+block:
+	FLDPQ 0(R3), (F1, F2)
+	WORD $0x4ea0f823 // fabs v3.4s, v1.4s
+	WORD $0x4ea0f844 // fabs v4.4s, v2.4s
+	FLDPQ 32(R3), (F5, F6)
+	WORD $0x4ea0f8a7 // fabs v7.4s, v5.4s
+	WORD $0x4ea0f8c8 // fabs v8.4s, v6.4s
+	FLDPQ 64(R3), (F9, F10)
+	WORD $0x4ea0f92b // fabs v11.4s, v9.4s
+	WORD $0x4ea0f94c // fabs v12.4s, v10.4s
+	FLDPQ 96(R3), (F13, F14)
+	WORD $0x4ea0f9af // fabs v15.4s, v13.4s
+	WORD $0x4ea0f9d0 // fabs v16.4s, v14.4s
+	WORD $0x4e2bf463 // fmax v3.4s, v3.4s, v11.4s
+	WORD $0x4e2cf484 // fmax v4.4s, v4.4s, v12.4s
+	WORD $0x4e2ff4e7 // fmax v7.4s, v7.4s, v15.4s
+	WORD $0x4e30f508 // fmax v8.4s, v8.4s, v16.4s
+	WORD $0x4e27f463 // fmax v3.4s, v3.4s, v7.4s
+	WORD $0x4e28f484 // fmax v4.4s, v4.4s, v8.4s
+	WORD $0x4e24f463 // fmax v3.4s, v3.4s, v4.4s
+	WORD $0x6e30f863 // fmaxv s3, v3.4s
+	FMOVS F3, R6
+	CMP R4, R6
+	BLT done
+	CMP R6, R5
+	BLT done
+	WORD $0x6e20fc63 // fdiv v3.4s, v3.4s, v0.4s
+	FMOVS F3, 0(R2)
+	VDUP V3.S[0], V3.S4
+	WORD $0x0e617863 // fcvtl v3.2d, v3.2s
+	WORD $0x0e617824 // fcvtl v4.2d, v1.2s
+	WORD $0x6e63fc84 // fdiv v4.2d, v4.2d, v3.2d
+	WORD $0x4e61a884 // fcvtns v4.2d, v4.2d
+	WORD $0x4e617821 // fcvtl2 v1.2d, v1.4s
+	WORD $0x6e63fc21 // fdiv v1.2d, v1.2d, v3.2d
+	WORD $0x4e61a821 // fcvtns v1.2d, v1.2d
+	WORD $0x0ea12884 // xtn v4.2s, v4.2d
+	WORD $0x4ea12824 // xtn2 v4.4s, v1.2d
+	WORD $0x0e617841 // fcvtl v1.2d, v2.2s
+	WORD $0x6e63fc21 // fdiv v1.2d, v1.2d, v3.2d
+	WORD $0x4e61a821 // fcvtns v1.2d, v1.2d
+	WORD $0x4e617842 // fcvtl2 v2.2d, v2.4s
+	WORD $0x6e63fc42 // fdiv v2.2d, v2.2d, v3.2d
+	WORD $0x4e61a842 // fcvtns v2.2d, v2.2d
+	WORD $0x0ea12821 // xtn v1.2s, v1.2d
+	WORD $0x4ea12841 // xtn2 v1.4s, v2.2d
+	WORD $0x0e612882 // xtn v2.4h, v4.4s
+	WORD $0x4e612822 // xtn2 v2.8h, v1.4s
+	WORD $0x0e6178a1 // fcvtl v1.2d, v5.2s
+	WORD $0x6e63fc21 // fdiv v1.2d, v1.2d, v3.2d
+	WORD $0x4e61a821 // fcvtns v1.2d, v1.2d
+	WORD $0x4e6178a4 // fcvtl2 v4.2d, v5.4s
+	WORD $0x6e63fc84 // fdiv v4.2d, v4.2d, v3.2d
+	WORD $0x4e61a884 // fcvtns v4.2d, v4.2d
+	WORD $0x0ea12821 // xtn v1.2s, v1.2d
+	WORD $0x4ea12881 // xtn2 v1.4s, v4.2d
+	WORD $0x0e6178c4 // fcvtl v4.2d, v6.2s
+	WORD $0x6e63fc84 // fdiv v4.2d, v4.2d, v3.2d
+	WORD $0x4e61a884 // fcvtns v4.2d, v4.2d
+	WORD $0x4e6178c5 // fcvtl2 v5.2d, v6.4s
+	WORD $0x6e63fca5 // fdiv v5.2d, v5.2d, v3.2d
+	WORD $0x4e61a8a5 // fcvtns v5.2d, v5.2d
+	WORD $0x0ea12884 // xtn v4.2s, v4.2d
+	WORD $0x4ea128a4 // xtn2 v4.4s, v5.2d
+	WORD $0x0e612821 // xtn v1.4h, v1.4s
+	WORD $0x4e612881 // xtn2 v1.8h, v4.4s
+	WORD $0x0e212842 // xtn v2.8b, v2.8h
+	WORD $0x4e212822 // xtn2 v2.16b, v1.8h
+	FMOVQ F2, 0(R1)
+	WORD $0x0e617921 // fcvtl v1.2d, v9.2s
+	WORD $0x6e63fc21 // fdiv v1.2d, v1.2d, v3.2d
+	WORD $0x4e61a821 // fcvtns v1.2d, v1.2d
+	WORD $0x4e617922 // fcvtl2 v2.2d, v9.4s
+	WORD $0x6e63fc42 // fdiv v2.2d, v2.2d, v3.2d
+	WORD $0x4e61a842 // fcvtns v2.2d, v2.2d
+	WORD $0x0ea12821 // xtn v1.2s, v1.2d
+	WORD $0x4ea12841 // xtn2 v1.4s, v2.2d
+	WORD $0x0e617942 // fcvtl v2.2d, v10.2s
+	WORD $0x6e63fc42 // fdiv v2.2d, v2.2d, v3.2d
+	WORD $0x4e61a842 // fcvtns v2.2d, v2.2d
+	WORD $0x4e617944 // fcvtl2 v4.2d, v10.4s
+	WORD $0x6e63fc84 // fdiv v4.2d, v4.2d, v3.2d
+	WORD $0x4e61a884 // fcvtns v4.2d, v4.2d
+	WORD $0x0ea12842 // xtn v2.2s, v2.2d
+	WORD $0x4ea12882 // xtn2 v2.4s, v4.2d
+	WORD $0x0e612821 // xtn v1.4h, v1.4s
+	WORD $0x4e612841 // xtn2 v1.8h, v2.4s
+	WORD $0x0e6179a2 // fcvtl v2.2d, v13.2s
+	WORD $0x6e63fc42 // fdiv v2.2d, v2.2d, v3.2d
+	WORD $0x4e61a842 // fcvtns v2.2d, v2.2d
+	WORD $0x4e6179a4 // fcvtl2 v4.2d, v13.4s
+	WORD $0x6e63fc84 // fdiv v4.2d, v4.2d, v3.2d
+	WORD $0x4e61a884 // fcvtns v4.2d, v4.2d
+	WORD $0x0ea12842 // xtn v2.2s, v2.2d
+	WORD $0x4ea12882 // xtn2 v2.4s, v4.2d
+	WORD $0x0e6179c4 // fcvtl v4.2d, v14.2s
+	WORD $0x6e63fc84 // fdiv v4.2d, v4.2d, v3.2d
+	WORD $0x4e61a884 // fcvtns v4.2d, v4.2d
+	WORD $0x4e6179c5 // fcvtl2 v5.2d, v14.4s
+	WORD $0x6e63fca3 // fdiv v3.2d, v5.2d, v3.2d
+	WORD $0x4e61a863 // fcvtns v3.2d, v3.2d
+	WORD $0x0ea12884 // xtn v4.2s, v4.2d
+	WORD $0x4ea12864 // xtn2 v4.4s, v3.2d
+	WORD $0x0e612842 // xtn v2.4h, v2.4s
+	WORD $0x4e612882 // xtn2 v2.8h, v4.4s
+	WORD $0x0e212821 // xtn v1.8b, v1.8h
+	WORD $0x4e212841 // xtn2 v1.16b, v2.8h
+	FMOVQ F1, 16(R1)
+	ADD $32, R1
+	ADD $4, R2
+	ADD $128, R3
+	SUBS $1, R0
+	BNE block
+done:
+	MOVD R0, ret+32(FP)
+	RET
+
 DATA consts<>+0(SB)/8, $0xffff0000ffff0000
 DATA consts<>+8(SB)/8, $0xffff0000ffff0000
 DATA consts<>+16(SB)/8, $0x0000400000004000
@@ -2060,4 +2187,6 @@ DATA consts<>+48(SB)/8, $0xf6ebded0c1af9981
 DATA consts<>+56(SB)/8, $0x6d53402f22160a00
 DATA consts<>+64(SB)/8, $0x0f0f0f0f0f0f0f0f
 DATA consts<>+72(SB)/8, $0x0f0f0f0f0f0f0f0f
-GLOBL consts<>(SB), RODATA|NOPTR, $80
+DATA consts<>+80(SB)/8, $0x42fe000042fe0000
+DATA consts<>+88(SB)/8, $0x42fe000042fe0000
+GLOBL consts<>(SB), RODATA|NOPTR, $96

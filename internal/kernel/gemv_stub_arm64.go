@@ -43,3 +43,8 @@ func tileQ4x1NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, ad
 //
 //go:noescape
 func expandQ4NEON(blocks int, dst, b *byte)
+
+// quantizeQ8NEON rounds blocks of 32 elements to int8, until there is one that has no element of an ordinary magnitude, or one of another. It returns the number of those that are left; blocks is not 0.
+//
+//go:noescape
+func quantizeQ8NEON(blocks int, q *int8, scales, w *float32) int

@@ -51,5 +51,11 @@ func expandQ4(dst, panel []byte, blocks int) {
 
 func fitQ4(f *fits4, n int) { fitQ4Generic(f, 0, n) }
 
-// quantizeBlocks rounds none, and returns n as the number of blocks that are left.
-func quantizeBlocks(_ []int8, _, _ []float32, n int) int { return n }
+// quantizeBlocks rounds n blocks, or those before the first that is special, to int8, and
+// returns the number of blocks that are left.
+func quantizeBlocks(q []int8, scales, w []float32, n int) int {
+	if n == 0 || !cpu.NEON {
+		return n
+	}
+	return quantizeQ8NEON(n, &q[0], &scales[0], &w[0])
+}

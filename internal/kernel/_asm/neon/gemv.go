@@ -15,6 +15,7 @@ func gemv(file *arm64.File) {
 	tilesQ8(file)
 	tileQ4(file)
 	expandQ4(file)
+	quantizeQ8(file)
 }
 
 // panelSums returns the sums of the columns, which begin with zero.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/seqmix/seqmix/internal/kernel/_asm/internal/arm64"
 )
@@ -62,6 +63,54 @@ func split(file *arm64.File) {
 		f.ADDI(4*panelColumns, a)
 		f.ADDI(splitBytes, dst)
 	})
+	f.RET()
+}
+
+// quantizeQ8 emits the rounding of blocks to int8, in the order of operations that
+// quantizeBlock in package kernel has.
+func quantizeQ8(file *arm64.File) {
+	f := file.Func("quantizeQ8NEON", "func(blocks int, q *int8, scales, w *float32) int", "rounds blocks of 32 elements to int8, until there is one that has no element of an ordinary magnitude, or one of another. It returns the number of those that are left; blocks is not 0.")
+	blocks, q, scales, w := f.Load("blocks"), f.Load("q"), f.Load("scales"), f.Load("w")
+	f.Preload()
+	most := f.Const(127)
+	least, greatest := f.R(), f.R()
+	f.MOVI(int(math.Float32bits(0x1p-100)), least)
+	f.MOVI(int(math.Float32bits(0x1p120)), greatest)
+	f.Label("block")
+	x, m := make([]vec, panelVectors), make([]vec, panelVectors)
+	for i := 0; i < panelVectors; i += 2 {
+		x[i], x[i+1] = f.ReadPair(mem{Base: w, Off: i * vector})
+		m[i], m[i+1] = f.Abs(x[i]), f.Abs(x[i+1])
+	}
+	for n := panelVectors / 2; n > 0; n /= 2 {
+		for i := range n {
+			m[i] = f.Max(m[i], m[i+n])
+		}
+	}
+	largest := f.MaxAcross(m[0])
+	bits := f.BitsOf(largest)
+	f.CMP(bits, least)
+	f.BLT("done")
+	f.CMP(greatest, bits)
+	f.BLT("done")
+	scale := f.Div(largest, most)
+	f.Write1(scale, mem{Base: scales})
+	wide := f.WidenLowFloat(f.FillV(scale))
+	round := func(x vec) vec {
+		return f.Narrow64(f.RoundToInt64(f.Div64(f.WidenLowFloat(x), wide)), f.RoundToInt64(f.Div64(f.WidenHighFloat(x), wide)))
+	}
+	for i := 0; i < panelVectors; i += 4 {
+		low := f.Narrow(round(x[i]), round(x[i+1]))
+		high := f.Narrow(round(x[i+2]), round(x[i+3]))
+		f.Write(f.Narrow16(low, high), mem{Base: q, Off: 4 * i})
+	}
+	f.ADDI(panelColumns, q)
+	f.ADDI(4, scales)
+	f.ADDI(4*panelColumns, w)
+	f.SUBS(1, blocks)
+	f.BNE("block")
+	f.Label("done")
+	f.Set("ret", blocks)
 	f.RET()
 }
 

@@ -42,23 +42,31 @@ type param struct {
 }
 
 // Func begins a function with a signature in Go, for which it makes the declaration
-// with doc as comment.
+// with doc as comment. A result is set as ret.
 func (file *File) Func(name, signature, doc string) *Func {
 	f := &Func{file: file, name: name, doc: doc, source: signature, flags: "NOSPLIT"}
 	expr, err := parser.ParseExpr(signature)
 	if err != nil {
 		panic(fmt.Sprintf("%s: %v", name, err))
 	}
-	for _, field := range expr.(*ast.FuncType).Params.List {
-		size := sizeof(field.Type)
+	t := expr.(*ast.FuncType)
+	for _, field := range t.Params.List {
 		for _, id := range field.Names {
-			f.args = (f.args + size - 1) / size * size
-			f.params = append(f.params, param{id.Name, f.args, size})
-			f.args += size
+			f.add(id.Name, sizeof(field.Type))
 		}
+	}
+	if t.Results != nil {
+		f.args = (f.args + 7) / 8 * 8 // where results begin
+		f.add("ret", sizeof(t.Results.List[0].Type))
 	}
 	file.funcs = append(file.funcs, f)
 	return f
+}
+
+func (f *Func) add(name string, size int) {
+	f.args = (f.args + size - 1) / size * size
+	f.params = append(f.params, param{name, f.args, size})
+	f.args += size
 }
 
 func sizeof(t ast.Expr) int {
@@ -111,7 +119,7 @@ func (f *Func) LoadBytes(name string) R {
 	return r
 }
 
-// Set changes an argument of 8 bytes.
+// Set changes an argument of 8 bytes, or sets the result.
 func (f *Func) Set(name string, r R) {
 	p := f.param(name)
 	f.emit(fmt.Sprintf("MOVD R%%d, %s+%d(FP)", p.name, p.offset), use(r))

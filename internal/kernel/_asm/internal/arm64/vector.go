@@ -350,6 +350,33 @@ func (f *Func) ExchangeHalves(x V) V {
 // RoundToInt rounds to the nearest integers, and to even ones in the middle.
 func (f *Func) RoundToInt(x V) V { return f.unary(0x4e21a800, "fcvtns v%d.4s, v%d.4s", x) }
 
+// WidenLowFloat and WidenHighFloat convert two lanes to float64.
+func (f *Func) WidenLowFloat(x V) V  { return f.unary(0x0e617800, "fcvtl v%d.2d, v%d.2s", x) }
+func (f *Func) WidenHighFloat(x V) V { return f.unary(0x4e617800, "fcvtl2 v%d.2d, v%d.4s", x) }
+
+// Div64 divides lanes of float64, and RoundToInt64 rounds them as RoundToInt does.
+func (f *Func) Div64(a, b V) V {
+	r := f.V()
+	f.word(0x6e60fc00, "fdiv v%d.2d, v%d.2d, v%d.2d", def(r), use(a), use(b))
+	return r
+}
+
+func (f *Func) RoundToInt64(x V) V { return f.unary(0x4e61a800, "fcvtns v%d.2d, v%d.2d", x) }
+
+// Narrow64 and Narrow16 return the lower halves of the lanes of a and b, which have 64 and
+// 16 bits.
+func (f *Func) Narrow64(a, b V) V {
+	r := f.unary(0x0ea12800, "xtn v%d.2s, v%d.2d", a)
+	f.word(0x4ea12800, "xtn2 v%d.4s, v%d.2d", mod(r), use(b))
+	return r
+}
+
+func (f *Func) Narrow16(a, b V) V {
+	r := f.unary(0x0e212800, "xtn v%d.8b, v%d.8h", a)
+	f.word(0x4e212800, "xtn2 v%d.16b, v%d.8h", mod(r), use(b))
+	return r
+}
+
 // Narrow returns the lower halves of the lanes of a and b.
 func (f *Func) Narrow(a, b V) V {
 	r := f.unary(0x0e612800, "xtn v%d.4h, v%d.4s", a)
