@@ -35,9 +35,10 @@
 // of its window are constants among the parameters, which training leaves alone: see
 // [nn.ImplicitFilter].
 //
-// Sequences can be trained in segments ([seqmix.RecordSegment]). The state of a convolution
-// that is as long as the sequence is its past, so the inputs before a segment are recorded
-// once more with it.
+// Sequences can be trained in segments ([seqmix.RecordSegment]). [Modal], [Striped],
+// [Distilled] and blocks of these carry the states that they stream with, and a segment
+// costs what its own positions cost. The state of a Hyena, whose convolutions are as long as
+// the sequence, is its past: the inputs before a segment are recorded once more with it.
 //
 // # Published models differ
 //

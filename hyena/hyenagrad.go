@@ -50,6 +50,7 @@ func (m *Hyena) Backward(dsrc, ddst, src tensor.Seq, grads seqmix.Grads) {
 // convolutions.
 func (m *Hyena) backward(dsrc, ddst, src tensor.Seq, convs passConvs, grads seqmix.Grads, s *tensor.Scratch) {
 	p := newHyenaPass(m, src, convs, s)
+	m.short.Mix(p.chunks, p.projected)
 	p.forward()
 	p.backward(ddst, grads)
 	m.short.Backward(p.chunks, p.chunks, p.projected, grads)
@@ -69,7 +70,7 @@ type hyenaPass struct {
 	*Hyena
 	convs     passConvs
 	projected tensor.Seq   // in front of the short convolution
-	chunks    tensor.Seq   // behind it; later their gradient
+	chunks    tensor.Seq   // behind it, which the caller computes; later their gradient
 	v         []tensor.Mat // v_0 … v_{N-1}
 	x, last   tensor.Seq   // temporary; the product with the last gate
 	scratch   *tensor.Scratch
@@ -80,7 +81,6 @@ func newHyenaPass(m *Hyena, src tensor.Seq, convs passConvs, s *tensor.Scratch) 
 	take := func(dim int) tensor.Seq { return s.TakeSeq(src.Batch, src.Len, dim) }
 	p := &hyenaPass{Hyena: m, convs: convs, projected: take((n + 1) * e), chunks: take((n + 1) * e), x: take(e), last: take(e), scratch: s}
 	m.in.Apply(p.projected, src)
-	m.short.Mix(p.chunks, p.projected)
 	p.v = []tensor.Mat{p.chunk(n)}
 	for range n - 1 {
 		p.v = append(p.v, take(e).Mat())

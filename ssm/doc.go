@@ -43,7 +43,9 @@
 // grow with the number of states of a position. [SelectiveScanGrad], [StateSpaceDualGrad]
 // and [TrapezoidalScanGrad] are the gradients of the operations on their own, into the
 // states before and from those behind: a long sequence can be taken back piece by piece.
-// StateBackward does the same for [S4D], [S4] and [Shift].
+// StateBackward does the same for [S4D], [S4] and [Shift]. Whole mixers are trained in
+// segments by [seqmix.RecordSegment]. What [Mamba], [Mamba2] and [Mamba3] hand on then is
+// the state that their streams return, so that a segment costs the same wherever it is.
 //
 // # Numbers
 //

@@ -21,5 +21,9 @@
 // the parts are there on their own: [Gradient], [CrossEntropy], [AdamW], [Clip] and the
 // schedules.
 //
+// Sequences that are too long for the memory are divided into [Segments], between which the
+// state of the model is carried: with gradients that go back to the beginning, or that are
+// truncated.
+//
 // Results depend on the number of shards of a batch, and not on that of cores.
 package train
