@@ -3,7 +3,6 @@ package train
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/par"
@@ -225,6 +224,7 @@ type shard struct {
 	score    Score
 	err      error
 	scratch  tensor.Scratch
+	dropout  dropout
 
 	rows, labels []int // that the head computes
 }
@@ -278,7 +278,7 @@ func (s *shard) run() (Score, error) {
 	if err != nil {
 		return Score{}, fmt.Errorf("train: %w", err)
 	}
-	return s.backward(h, s.draws(), func(dh tensor.Seq) {
+	return s.backward(h, func(dh tensor.Seq) {
 		tape.Backward(dh, dh, s.grads)
 		seqmix.Release(tape)
 	}), nil
@@ -286,12 +286,12 @@ func (s *shard) run() (Score, error) {
 
 // backward scores h and goes back from there: through the layers by a function that takes
 // gradients back in place.
-func (s *shard) backward(h tensor.Seq, draws []rand.PCG, layers func(dh tensor.Seq)) Score {
+func (s *shard) backward(h tensor.Seq, layers func(dh tensor.Seq)) Score {
 	dh := tensor.GetSeq(h.Batch, h.Len, h.Dim)
 	clear(dh.Data)
 	score := s.head(h, dh)
 	layers(dh)
-	s.drop(dh, draws)
+	s.dropout.apply(dh)
 	s.embedBackward(dh)
 	tensor.PutSeq(dh)
 	return score
@@ -312,52 +312,6 @@ func (s *shard) embed(x tensor.Seq) error {
 		}
 	}
 	return nil
-}
-
-// draws returns the random numbers of drop, none of which is drawn yet. Each sequence has
-// its own, so that it does not matter in which shard it is.
-func (s *shard) draws() []rand.PCG {
-	if s.batch.Dropout == 0 {
-		return nil
-	}
-	draws := make([]rand.PCG, s.batch.Size())
-	for b := range draws {
-		draws[b].Seed(s.batch.Seed, uint64(s.first+b))
-	}
-	return draws
-}
-
-// drop makes elements of x zero, as the batch says, and draws says which. The gradient of
-// drop is drop, with the same draws.
-func (s *shard) drop(x tensor.Seq, draws []rand.PCG) {
-	if s.batch.Dropout == 0 {
-		return
-	}
-	// Draws are 16 bits, four of a number. Those below the share, whose difference has the
-	// upper bit, choose the second factor: no branch could be foretold.
-	below := uint64(s.batch.Dropout * (1 << 16))
-	factors := [2]float32{float32(1 / (1 - float64(below)/(1<<16))), 0}
-	for b := range x.Batch {
-		r := &draws[b]
-		for i := range x.Len {
-			row := x.At(b, i)
-			for ; len(row) >= 4; row = row[4:] {
-				bits := r.Uint64()
-				row[0] *= factors[(bits&0xffff-below)>>63]
-				row[1] *= factors[(bits>>16&0xffff-below)>>63]
-				row[2] *= factors[(bits>>32&0xffff-below)>>63]
-				row[3] *= factors[(bits>>48-below)>>63]
-			}
-			if len(row) == 0 {
-				continue
-			}
-			bits := r.Uint64()
-			for k := range row {
-				row[k] *= factors[(bits&0xffff-below)>>63]
-				bits >>= 16
-			}
-		}
-	}
 }
 
 func (s *shard) embedBackward(dx tensor.Seq) {

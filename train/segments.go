@@ -103,7 +103,7 @@ func (s *shard) back(whole Batch, segments []boundary) (score Score, after bound
 		if i == len(segments)-1 {
 			after = r.after
 		}
-		score.Add(s.backward(r.h, b.draws, func(dh tensor.Seq) {
+		score.Add(s.backward(r.h, func(dh tensor.Seq) {
 			dstate = r.tape.BackwardSegment(dh, dh, dstate, s.grads)
 		}))
 		tensor.PutSeq(r.x, r.h)
