@@ -68,7 +68,7 @@ func randomState(seed uint64, s *seqmix.State) *seqmix.State {
 // Segments of any lengths, from the beginning or from any state, are the whole: many
 // sequences, which are not all computed together, single positions, segments that are
 // shorter than the convolution and those without a position.
-func TestSegmentsAreTheWhole(t *testing.T) {
+func TestSelectiveSegmentsAreTheWhole(t *testing.T) {
 	const batch, length = 7, 200
 	for name, m := range recurrents(t) {
 		r := newRand(1)
@@ -111,7 +111,7 @@ func TestSegmentsAreTheWhole(t *testing.T) {
 
 // Without a state in front and a gradient behind, a segment is what Record makes of it,
 // bit for bit.
-func TestSegmentIsRecord(t *testing.T) {
+func TestSelectiveSegmentIsRecord(t *testing.T) {
 	for name, m := range recurrents(t) {
 		r := newRand(2)
 		src, ddst := randomSeq(r, 3, 70, m.Dim()), randomSeq(r, 3, 70, m.Dim())
@@ -135,7 +135,7 @@ func TestSegmentIsRecord(t *testing.T) {
 }
 
 // The number of cores does not change a bit.
-func TestSegmentCores(t *testing.T) {
+func TestSelectiveSegmentCores(t *testing.T) {
 	for name, m := range recurrents(t) {
 		r := newRand(3)
 		src, ddst := randomSeq(r, 3, 300, m.Dim()), randomSeq(r, 3, 300, m.Dim())
@@ -161,7 +161,7 @@ func TestSegmentCores(t *testing.T) {
 
 // The state is that of a stream, however long the past: neither it nor what a segment
 // computes grows.
-func TestSegmentState(t *testing.T) {
+func TestSelectiveSegmentState(t *testing.T) {
 	const batch = 2
 	for name, m := range recurrents(t) {
 		src := randomSeq(newRand(4), batch, 900, m.Dim())
@@ -258,7 +258,7 @@ func TestMambaStateGradient(t *testing.T) {
 }
 
 // States go through stacks of blocks.
-func TestSegmentContractOfStacks(t *testing.T) {
+func TestSelectiveSegmentsOfStacks(t *testing.T) {
 	const dim = 12
 	block := func(m seqmix.Mixer) seqmix.Mixer { return &seqmix.Residual{Norm: nn.NewRMSNorm(dim, 1e-5), Mixer: m} }
 	for name, m := range map[string]seqmix.Stack{
@@ -275,7 +275,25 @@ func TestSegmentContractOfStacks(t *testing.T) {
 	}
 }
 
-func TestSegmentErrors(t *testing.T) {
+// A batch may be empty.
+func TestSelectiveSegmentsOfNoSequences(t *testing.T) {
+	for name, m := range recurrents(t) {
+		for _, length := range []int{0, 5} {
+			x := tensor.NewSeq(0, length, m.Dim())
+			tapes, last := recordSegments(t, m, x, tensor.NewSeq(0, length, m.Dim()), []int{length}, nil)
+			again, last := recordSegments(t, m, x, tensor.NewSeq(0, length, m.Dim()), []int{length}, last)
+			d := backSegments(again, x, x, []int{length}, last, seqmix.NewGrads(m))
+			if last.Position != 2*length || len(d.Tensors) != len(last.Tensors) {
+				t.Errorf("%s, length %d: a state behind %d positions, and a gradient of %d tensors", name, length, last.Position, len(d.Tensors))
+			}
+			if backSegments(tapes, x, x, []int{length}, d, seqmix.NewGrads(m)) != nil {
+				t.Errorf("%s, length %d: there is a gradient of the beginning", name, length)
+			}
+		}
+	}
+}
+
+func TestSelectiveSegmentErrors(t *testing.T) {
 	for name, m := range recurrents(t) {
 		x := tensor.NewSeq(2, 5, m.Dim())
 		tape, last, err := m.RecordSegment(like(x), x, nil)
