@@ -2,7 +2,6 @@ package ssm
 
 import (
 	"github.com/seqmix/seqmix"
-	"github.com/seqmix/seqmix/internal/tape"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -36,21 +35,29 @@ func (t *s4BlockSegment) BackwardSegment(dsrc, ddst tensor.Seq, dlast *seqmix.St
 }
 
 // RecordSegment is Record of the next positions of sequences, see [seqmix.RecordSegment].
-// The state has two parts: the last inputs of the convolution, (batch, positions, E) with
-// up to K-1 positions, and the state of the block. [GatedS4Stream.State] returns the
-// tensors of both.
+// The state are the two tensors of [GatedS4Stream.State].
 func (m *GatedS4) RecordSegment(dst, src tensor.Seq, first *seqmix.State) (seqmix.SegmentTape, *seqmix.State, error) {
 	const op = "ssm.GatedS4.RecordSegment"
 	tensor.CheckMix(op, dst, src, m.Dim())
-	first.Check(op, 2)
 	t := &gatedS4Segment{gatedS4Tape: gatedS4Tape{mixer: m, src: keep(dst, src)}, begun: first != nil}
-	last := &seqmix.State{Position: first.At() + src.Len, Parts: make([]*seqmix.State, 2)}
-	err := t.record(dst, src, func(u, x tensor.Seq) (err error) {
-		t.conv, last.Parts[0], err = seqmix.RecordSegment(m.conv, u, x, tape.Part(first, 0))
-		return err
-	}, func(y, u tensor.Seq) (err error) {
-		t.block, last.Parts[1], err = m.block.RecordSegment(y, u, tape.Part(first, 1))
-		return err
+	t.shapes = [][]int{{src.Batch, m.cfg.DConv - 1, m.cfg.DInner}, m.block.system.statesOf(src.Batch)}
+	first.Check(op, 0, t.shapes...)
+	last := newState(t.shapes)
+	last.Position = first.At() + src.Len
+	err := t.record(dst, src, func(u, x tensor.Seq) error {
+		t.conv = newSegmentConv(m.conv, firstTensor(first), x, new(tensor.Scratch))
+		t.conv.keepLast(last.Tensors[0])
+		s := tensor.GetScratch()
+		t.conv.convolve(u, s)
+		tensor.PutScratch(s)
+		return nil
+	}, func(y, u tensor.Seq) error {
+		tape, state, err := m.block.RecordSegment(y, u, tensorOf(first, 1))
+		if err != nil {
+			return err
+		}
+		t.block, last.Tensors[1] = tape, state.Tensors[0]
+		return nil
 	})
 	if err != nil {
 		return nil, nil, err
@@ -58,22 +65,37 @@ func (m *GatedS4) RecordSegment(dst, src tensor.Seq, first *seqmix.State) (seqmi
 	return t, last, nil
 }
 
+// firstTensor returns the first tensor of a state, or nil if there is no state.
+func firstTensor(s *seqmix.State) *tensor.Tensor {
+	if s == nil {
+		return nil
+	}
+	return s.Tensors[0]
+}
+
 type gatedS4Segment struct {
 	gatedS4Tape
-	conv, block seqmix.SegmentTape
-	begun       bool // whether there was a first state
+	conv   segmentConv
+	block  seqmix.SegmentTape
+	begun  bool // whether there was a first state
+	shapes [][]int
 }
 
 func (t *gatedS4Segment) BackwardSegment(dsrc, ddst tensor.Seq, dlast *seqmix.State, grads seqmix.Grads) *seqmix.State {
-	dlast.Check("ssm.GatedS4.BackwardSegment", 2)
-	dfirst := &seqmix.State{Parts: make([]*seqmix.State, 2)}
-	t.backward(dsrc, ddst, grads, func(d tensor.Seq) {
-		dfirst.Parts[0] = t.conv.BackwardSegment(d, d, tape.Part(dlast, 0), grads)
-	}, func(d tensor.Seq) {
-		dfirst.Parts[1] = t.block.BackwardSegment(d, d, tape.Part(dlast, 1), grads)
-	})
-	if !t.begun {
-		return nil
+	dlast.Check("ssm.GatedS4.BackwardSegment", 0, t.shapes...)
+	var dfirst *seqmix.State
+	if t.begun {
+		dfirst = newState(t.shapes)
 	}
+	t.backward(dsrc, ddst, grads, func(d tensor.Seq) {
+		s := tensor.GetScratch()
+		t.conv.back(d, firstTensor(dlast), firstTensor(dfirst), grads, s)
+		tensor.PutScratch(s)
+	}, func(d tensor.Seq) {
+		system := t.block.BackwardSegment(d, d, tensorOf(dlast, 1), grads)
+		if t.begun {
+			dfirst.Tensors[1] = system.Tensors[0]
+		}
+	})
 	return dfirst
 }
