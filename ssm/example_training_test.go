@@ -55,3 +55,51 @@ func ExampleMamba_Record() {
 	fmt.Println(last < first/2)
 	// Output: true
 }
+
+// A long sequence is taken back through segments of 50 positions: what goes from one to
+// the next has the size of the state of a stream, and the gradient is that of the whole.
+// With nil for dstate it would be truncated.
+func ExampleMamba_RecordSegment() {
+	m, err := ssm.NewMamba(ssm.MambaConfig{DModel: 16})
+	if err != nil {
+		panic(err)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	m.Init(r)
+	x, y, dy := tensor.NewSeq(1, 1000, 16), tensor.NewSeq(1, 1000, 16), tensor.NewSeq(1, 1000, 16)
+	for i := range x.Data {
+		x.Data[i], dy.Data[i] = float32(r.NormFloat64()), float32(r.NormFloat64())
+	}
+	part := func(s tensor.Seq, i int) tensor.Seq { return s.Slice(50*i, 50*(i+1)) }
+	states := make([]*seqmix.State, 21) // in front of each segment, and the last
+	for i := range 20 {
+		if _, states[i+1], err = m.RecordSegment(part(y, i), part(x, i), states[i]); err != nil {
+			panic(err)
+		}
+	}
+	dx, grads := tensor.NewSeq(1, 1000, 16), seqmix.NewGrads(m)
+	var dstate *seqmix.State
+	for i := 19; i >= 0; i-- { // one tape at a time
+		tape, _, err := m.RecordSegment(part(y, i), part(x, i), states[i])
+		if err != nil {
+			panic(err)
+		}
+		dstate = tape.BackwardSegment(part(dx, i), part(dy, i), dstate, grads)
+	}
+	fmt.Println("state:", states[20].Tensors[0].Shape(), states[20].Tensors[1].Shape())
+
+	tape, err := m.Record(y, x)
+	if err != nil {
+		panic(err)
+	}
+	whole := tensor.NewSeq(1, 1000, 16)
+	tape.Backward(whole, dy, nil)
+	difference := float32(0)
+	for i, d := range whole.Data {
+		difference = max(difference, d-dx.Data[i], dx.Data[i]-d)
+	}
+	fmt.Println("as the whole:", difference < 1e-5)
+	// Output:
+	// state: [1 3 32] [1 32 16]
+	// as the whole: true
+}
