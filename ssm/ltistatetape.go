@@ -106,14 +106,13 @@ func (t *ltiStateTape) dplr(g *dplrGrad, b, ch int) {
 	}
 	grad := complexes(t.dstate[at : at+2*n])
 	for i := t.src.Len - 1; i >= 0; i-- {
-		dy := complex(2*float64(t.ddst.At(b, i)[ch]), 0)
+		dy, du := complex(2*float64(t.ddst.At(b, i)[ch]), 0), 0.0
 		for k, h := range states[(i+1)*n : (i+2)*n] {
 			g.c[k] += dy * cmplx.Conj(h)
 			grad[k] += dy * cmplx.Conj(g.dplrSystem.c[k])
+			du += real(g.b[k])*real(grad[k]) + imag(g.b[k])*imag(grad[k])
 		}
-		for k, d := range grad {
-			t.du.At(b, i)[ch] += float32(real(cmplx.Conj(g.b[k]) * d))
-		}
+		t.du.At(b, i)[ch] += float32(du)
 		g.stepBack(grad, states[i*n:(i+1)*n], float64(t.src.At(b, i)[ch]))
 	}
 	setComplexes(t.dstate[at:at+2*n], grad)
