@@ -20,6 +20,7 @@ type (
 // groups are the functions that write each group.
 var groups = map[string]func(*arm64.File){
 	"attn":      attn,
+	"columns":   columns,
 	"conv":      conv,
 	"convrow":   convRow,
 	"dplr":      dplr,
