@@ -124,9 +124,7 @@ func (l *Linear) addGrads(ddst, src tensor.Seq, grads seqmix.Grads) {
 	}
 	if db := grads.Of(l.Bias); db != nil {
 		for b := range ddst.Batch {
-			for i := range ddst.Len {
-				kernel.Add(db, db, ddst.At(b, i))
-			}
+			kernel.ColumnSums(db, ddst.Sequence(b).Data, ddst.Dim, ddst.Len, ddst.Dim)
 		}
 	}
 }
