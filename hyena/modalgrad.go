@@ -34,16 +34,26 @@ func (m *Modal) Backward(dsrc, ddst, src tensor.Seq, grads seqmix.Grads) {
 	if rows := m.tapsWanted(src.Len, grads); rows > 0 {
 		dh := tape.Zeros(s, rows, m.Dim())
 		nn.TapGradient(dh, ddst, src)
-		if dd := grads.Of(m.d); dd != nil {
-			kernel.Add(dd, dd, dh.Row(0))
-		}
+		m.addSkipGrads(dh.Row(0), grads)
 		m.BackwardTaps(dh, grads)
 	}
-	reversed := s.TakeSeq(src.Batch, src.Len, src.Dim)
+	tensor.PutScratch(s)
+	m.transpose(dsrc, ddst)
+}
+
+// transpose computes the gradient of the input.
+func (m *Modal) transpose(dsrc, ddst tensor.Seq) {
+	reversed := tensor.GetSeq(ddst.Batch, ddst.Len, ddst.Dim)
 	reverse(reversed, ddst)
 	m.Mix(reversed, reversed)
 	reverse(dsrc, reversed)
-	tensor.PutScratch(s)
+	tensor.PutSeq(reversed)
+}
+
+func (m *Modal) addSkipGrads(d []float32, grads seqmix.Grads) {
+	if dd := grads.Of(m.d); dd != nil {
+		kernel.Add(dd, dd, d)
+	}
 }
 
 // tapsWanted returns how many taps need a gradient: one for D, all for what is in front

@@ -18,7 +18,8 @@ func (m *Modal) RecordSegment(dst, src tensor.Seq, first *seqmix.State) (seqmix.
 	kept := tape.Keep(dst, src)
 	t := &modes.Tape{
 		Op: op, Src: kept, First: first, Shape: s.shape(),
-		Inner: tape.Of(kept, m.Backward), System: m.modes, AddGrads: m.addModeGrads,
+		Alone: tape.Of(kept, m.Backward), System: m.modes, Transpose: m.transpose,
+		AddGrads: m.addModeGrads, AddSkip: m.addSkipGrads,
 	}
 	return t, modes.Record(s, dst, src, first), nil
 }

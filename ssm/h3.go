@@ -142,7 +142,7 @@ func (m *H3) derive() *ltiTables {
 		pairs, d = append(pairs, heads.pairs...), append(d, m.ssm.d.Data()...)
 		states.scale = append(states.scale, heads.coordinates.(complexStates).scale...)
 	}
-	return &ltiTables{forward: newModal(pairs, make([][]mode, len(pairs)), d, states)}
+	return &ltiTables{forward: newModal(pairs, make([][]mode, len(pairs)), d, states), system: sync.OnceValue(m.modes)}
 }
 
 // Mix computes whole sequences.

@@ -2,6 +2,7 @@ package ssm
 
 import (
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/modes"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -75,4 +76,13 @@ func (m *H3) addModeGrads(channels [][]modes.Mode, grads seqmix.Grads) {
 		}
 	}
 	m.ssm.addModeGrads(channels[:heads], grads)
+}
+
+func (m *H3) addSkipGrads(d []float32, grads seqmix.Grads) {
+	heads := m.ssm.Dim()
+	sum := make([]float32, heads)
+	for ; len(d) > 0; d = d[heads:] {
+		kernel.Add(sum, sum, d[:heads])
+	}
+	addRow(grads, m.ssm.d, sum)
 }

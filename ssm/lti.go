@@ -7,6 +7,7 @@ import (
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/memo"
+	"github.com/seqmix/seqmix/internal/modes"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -38,6 +39,10 @@ type ltiTables struct {
 	// response returns the first n values of the impulse response of a channel,
 	// without D, of the forward or the backward system.
 	response func(backward bool, channel, n int) []float64
+
+	// system returns the forward system for gradients, if its states are modes. It is
+	// made once.
+	system func() modes.System
 
 	conv atomic.Pointer[nn.LongConv]
 }

@@ -42,8 +42,8 @@ func (l *lti) statesOf(batch int) []int { return append([]int{batch, l.dim}, l.s
 
 // A modalMixer is an LTI mixer whose states are modes.
 type modalMixer interface {
-	modes() modes.System
 	addModeGrads(channels [][]modes.Mode, grads seqmix.Grads)
+	addSkipGrads(d []float32, grads seqmix.Grads)
 	respond(past, future tensor.Mat, grads seqmix.Grads)
 }
 
@@ -57,9 +57,12 @@ func (l *lti) recordModes(dst, src tensor.Seq, first *seqmix.State, m modalMixer
 }
 
 func (l *lti) modesTape(op string, src tensor.Seq, first *seqmix.State, m modalMixer) *modes.Tape {
+	t := l.tables()
 	return &modes.Tape{
 		Op: op, Src: src, First: first, Shape: l.statesOf(src.Batch),
-		Inner: &ltiTape{lti: l, src: src, respond: m.respond}, System: m.modes, AddGrads: m.addModeGrads,
+		Alone: &ltiTape{lti: l, src: src, respond: m.respond}, System: t.system,
+		Transpose: func(dsrc, ddst tensor.Seq) { t.convolution(ddst.Len).Transpose(dsrc, ddst) },
+		AddGrads:  m.addModeGrads, AddSkip: m.addSkipGrads,
 	}
 }
 
@@ -98,6 +101,10 @@ func (m *S4D) addModeGrads(channels [][]modes.Mode, grads seqmix.Grads) {
 	})
 	m.params.addGrads(m.cfg, 0, sums, grads)
 }
+
+func (m *S4D) addSkipGrads(d []float32, grads seqmix.Grads) { addRow(grads, m.d, d) }
+
+func (m *Modal) addSkipGrads(d []float32, grads seqmix.Grads) { addRow(grads, m.d, d) }
 
 // modes returns pairs and then real poles, of which each state takes the input as it is.
 func (m *Modal) modes() modes.System {

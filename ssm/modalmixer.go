@@ -5,6 +5,7 @@ import (
 	"iter"
 	"math"
 	"math/rand/v2"
+	"sync"
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/paramlist"
@@ -119,7 +120,7 @@ func (m *Modal) derive() *ltiTables {
 			reals[ch] = append(reals[ch], mode{-decay[n], residue[n]})
 		}
 	}
-	t := &ltiTables{forward: newModal(pairs, reals, m.d.Data(), modalStates(p))}
+	t := &ltiTables{forward: newModal(pairs, reals, m.d.Data(), modalStates(p)), system: sync.OnceValue(m.modes)}
 	t.response = func(_ bool, ch, n int) []float64 { return response(pairs[ch], reals[ch], n) }
 	return t
 }

@@ -3,6 +3,7 @@ package ssm
 import (
 	"iter"
 	"math/rand/v2"
+	"sync"
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/paramlist"
@@ -89,7 +90,7 @@ func (m *S4D) NewStream(batch int) (seqmix.Stream, error) { return m.lti.newStre
 func (m *S4D) Kernel(n int) *tensor.Tensor { return m.lti.kernel(n) }
 
 func (m *S4D) derive() *ltiTables {
-	t := new(ltiTables)
+	t := &ltiTables{system: sync.OnceValue(m.modes)}
 	var systems []*modal
 	for direction := range directions(m.cfg.Bidirectional) {
 		var d []float32

@@ -7,8 +7,7 @@
 //
 //	Re(c·h·Σ_t dy[t]·λ^(t+1)) + Re(conj(v)·(λ^T·h + b·Σ_t u[T-1-t]·λ^t))
 //
-// This package computes the gradients of that. All others are those of a segment that
-// begins with zeros and behind which nothing comes.
+// What the segment does on its own is a convolution with the impulse response Re(c·b·λ^t).
 package modes
 
 import (
@@ -51,9 +50,12 @@ func (s *System) setState(v []float32, k int, z complex128) {
 // A Segment is some positions of sequences, their input and the gradient of their output,
 // with the states First before them and the gradient DLast with respect to those after
 // them. Both are of shape (batch, channels, numbers of a channel); nil stands for zeros.
+// DTaps is the gradient with respect to the impulse responses of the channels, a row for
+// each lag, or empty.
 type Segment struct {
 	System
 	Src, DDst    tensor.Seq
+	DTaps        tensor.Mat
 	First, DLast []float32
 }
 
@@ -84,12 +86,16 @@ func (s *Segment) channel(ch int, dfirst []float32, scratch *tensor.Scratch) []M
 	modes := s.Channels[ch]
 	grads := make([]Mode, len(modes))
 	batch, length := s.Src.Batch, s.Src.Len
-	p := newPowerSums(modes, 2*batch, length, scratch)
+	p := newPowerSums(modes, 2*batch+1, length, scratch)
 	for b := range batch {
 		outputs, inputs := p.row(2*b), p.row(2*b+1)
 		for t := range length {
 			outputs[t], inputs[length-1-t] = s.DDst.At(b, t)[ch], s.Src.At(b, t)[ch]
 		}
+	}
+	taps := p.row(2 * batch)
+	for t := range s.DTaps.Rows {
+		taps[t] = s.DTaps.Row(t)[ch]
 	}
 	p.run()
 	for k, m := range modes {
@@ -97,6 +103,8 @@ func (s *Segment) channel(ch int, dfirst []float32, scratch *tensor.Scratch) []M
 		if length > 0 {
 			slope = complex(float64(length), 0) * power(m.Pole, length-1)
 		}
+		sum, dsum := p.sum(2*batch, k)
+		grads[k] = Mode{conj(m.C * m.B * dsum), conj(m.C * sum), conj(m.B * sum)}
 		for b := range batch {
 			var h, v complex128
 			if s.First != nil {
@@ -133,8 +141,8 @@ func power(z complex128, n int) complex128 {
 	return p
 }
 
-// AddInput adds the gradient with respect to the input to dsrc, turned around in time an
-// impulse response for each sequence:
+// AddInput adds to dsrc what DLast gives for the input, turned around in time an impulse
+// response for each sequence:
 //
 //	dsrc[T-1-t] += Re(Σ b·conj(v)·λ^t)
 func (s *Segment) AddInput(dsrc tensor.Seq) {
