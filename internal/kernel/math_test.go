@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/seqmix/seqmix/internal/cpu/cputest"
@@ -148,6 +149,7 @@ func binaryKernels() map[string]func(dst, a, b []float32) {
 		"Add": Add, "Sub": Sub, "Mul": Mul, "SigmoidMul": SigmoidMul, "SiLUMul": SiLUMul, "GELUMul": GELUMul, "GELUTanhMul": GELUTanhMul, "ReLUMul": ReLUMul,
 		"AddScaled": func(dst, a, b []float32) { AddScaled(dst, a, 1.25, b) },
 		"ScaleMul":  func(dst, a, b []float32) { ScaleMul(dst, 1.25, a, b) },
+		"MulAddTo":  func(dst, a, b []float32) { MulAddTo(dst, a, b, b) },
 		"SiLUGrad":  SiLUGrad, "SigmoidGrad": SigmoidGrad, "TanhGrad": TanhGrad, "SoftplusGrad": SoftplusGrad, "GELUGrad": GELUGrad, "GELUTanhGrad": GELUTanhGrad, "ReLUGrad": ReLUGrad,
 	}
 }
@@ -170,6 +172,24 @@ func TestElementwise(t *testing.T) {
 			clear(dst)
 			MulAdd(dst, a, b)
 		}, a, b)
+	})
+}
+
+// TestMulAddTo compares a·b + c with its definition, c being apart from dst or not.
+func TestMulAddTo(t *testing.T) {
+	cputest.ForEachTier(t, func(t *testing.T) {
+		a, b, c := random(piece+70, 1), random(piece+70, 2), random(piece+70, 3)
+		dst := make([]float32, len(a))
+		MulAddTo(dst, a, b, c)
+		sum := slices.Clone(c)
+		MulAddTo(sum, a, b, sum)
+		for i, got := range dst {
+			product := float64(a[i]) * float64(b[i])
+			want, size := product+float64(c[i]), math.Abs(product)+math.Abs(float64(c[i]))
+			if !(math.Abs(float64(got)-want) <= 2e-7*size) || sum[i] != got {
+				t.Fatalf("element %d is %v and %v in place, want %v", i, got, sum[i], want)
+			}
+		}
 	})
 }
 

@@ -33,6 +33,13 @@ func MulAdd(dst, a, b []float32) {
 	}
 }
 
+// MulAddTo computes dst = a·b + c, element by element.
+func MulAddTo(dst, a, b, c []float32) {
+	for check("MulAddTo", len(dst), len(a), len(b), len(c)); len(dst) > 0; dst, a, b, c = rest(dst), rest(a), rest(b), rest(c) {
+		mulAdd(head(dst), head(a), head(b), head(c))
+	}
+}
+
 // AddScaled computes dst = a + alpha·b.
 func AddScaled(dst, a []float32, alpha float32, b []float32) {
 	for check("AddScaled", len(dst), len(a), len(b)); len(dst) > 0; dst, a, b = rest(dst), rest(a), rest(b) {
