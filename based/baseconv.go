@@ -191,10 +191,18 @@ func (m *BaseConv) gate(dst, src, y tensor.Seq, s *tensor.Scratch) {
 		kernel.SiLU(y.Data, y.Data)
 	}
 	for b := range src.Batch {
-		p, y, src, dst := p.Sequence(b).Data, y.Sequence(b).Data, src.Sequence(b).Data, dst.Sequence(b).Data
-		m.activation().Gate(y, y, p)
-		kernel.Add(dst, y, src)
+		m.combine(dst.Sequence(b).Data, y.Sequence(b).Data, p.Sequence(b).Data, src.Sequence(b).Data)
 	}
+}
+
+// combine computes dst = y·act(gate) + src. It overwrites y.
+func (m *BaseConv) combine(dst, y, gate, src []float32) {
+	if act := m.activation(); act != nn.Identity {
+		act.Gate(y, y, gate)
+		kernel.Add(dst, y, src)
+		return
+	}
+	kernel.MulAddTo(dst, y, gate, src)
 }
 
 // NewStream returns a stream at the beginning of batch sequences. It sees a long filter

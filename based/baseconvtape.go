@@ -23,9 +23,8 @@ func (m *BaseConv) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	m.projection.Apply(t.gate, src)
 	s := tensor.GetScratch()
 	y := t.convolved(s)
-	eachPosition(y, func(b, i int) {
-		m.activation().Gate(y.At(b, i), y.At(b, i), t.gate.At(b, i))
-		kernel.Add(dst.At(b, i), y.At(b, i), src.At(b, i))
+	eachStretch(y, func(b, i, n int) {
+		m.combine(stretch(dst, b, i, n), stretch(y, b, i, n), stretch(t.gate, b, i, n), stretch(src, b, i, n))
 	})
 	tensor.PutScratch(s)
 	return t, nil
@@ -52,7 +51,7 @@ func (t *baseConvTape) convolved(s *tensor.Scratch) tensor.Seq {
 		t.mixer.short.Mix(y, t.src)
 		return y
 	}
-	eachPosition(y, func(b, i int) { t.mixer.activation().Apply(y.At(b, i), t.conv.At(b, i)) })
+	eachStretch(y, func(b, i, n int) { t.mixer.activation().Apply(stretch(y, b, i, n), stretch(t.conv, b, i, n)) })
 	return y
 }
 
@@ -62,26 +61,30 @@ func (t *baseConvTape) Backward(dsrc, ddst tensor.Seq, grads seqmix.Grads) {
 	s := tensor.GetScratch()
 	take := func() tensor.Seq { return s.TakeSeq(t.src.Batch, t.src.Len, t.src.Dim) }
 	conv, dconv, dgate := t.convolved(s), take(), take()
-	eachPosition(conv, func(b, i int) {
-		y, gate, dy := conv.At(b, i), t.gate.At(b, i), ddst.At(b, i)
-		act.Gate(dconv.At(b, i), dy, gate)
-		kernel.Mul(y, y, dy)
-		act.Grad(dgate.At(b, i), y, gate)
+	eachStretch(conv, func(b, i, n int) {
+		gate, dy, dg := stretch(t.gate, b, i, n), stretch(ddst, b, i, n), stretch(dgate, b, i, n)
+		act.Gate(stretch(dconv, b, i, n), dy, gate)
+		kernel.Mul(dg, stretch(conv, b, i, n), dy)
+		act.Grad(dg, dg, gate)
 	})
+	dx := dconv
 	if t.long == nil {
-		m.short.Backward(dconv, dconv, t.src, grads)
+		dx = conv
+		m.short.Backward(dx, dconv, t.src, grads)
 	} else {
-		t.longBackward(dconv, grads)
+		t.longBackward(dx, grads)
 	}
-	m.projection.BackwardAdd(dconv, dgate, t.src, grads)
-	tensor.AddSeq(dsrc, ddst, dconv)
+	m.projection.BackwardAdd(dx, dgate, t.src, grads)
+	tensor.AddSeq(dsrc, ddst, dx)
 	tensor.PutScratch(s)
 }
 
 // longBackward makes the gradient of a long convolution that of its input.
 func (t *baseConvTape) longBackward(d tensor.Seq, grads seqmix.Grads) {
 	m := t.mixer
-	eachPosition(d, func(b, i int) { m.activation().Grad(d.At(b, i), d.At(b, i), t.conv.At(b, i)) })
+	eachStretch(d, func(b, i, n int) {
+		m.activation().Grad(stretch(d, b, i, n), stretch(d, b, i, n), stretch(t.conv, b, i, n))
+	})
 	taps := min(t.src.Len, m.cfg.LMax)
 	if !slices.ContainsFunc(m.longParams(), func(p *tensor.Tensor) bool { return grads.Of(p) != nil }) {
 		taps = 0

@@ -86,6 +86,9 @@ type gradWorker struct {
 	dz                 []float32
 	rowsDQ, rowsDK, dV []float32
 
+	inverse, scales []float32 // 1/z, and scale for each row
+	products        []float32 // see dots
+
 	tile gradTile
 	sums gradSums
 }
@@ -109,9 +112,9 @@ func (w *gradWorker) forth() {
 		if w.first > 0 || begun {
 			w.addFromSums(w.rowsDQ, w.rowsQ, w.dn, w.d, w.dz, nil)
 		}
-		w.store(w.dq, w.rowsDQ, w.width, w.scale, false)
-		w.store(w.dk, w.rowsDK, w.width, w.scale, false)
-		w.store(w.dv, w.dV, w.d, 1, false)
+		w.store(w.dq, w.rowsDQ, w.width, w.scales, false)
+		w.store(w.dk, w.rowsDK, w.width, w.scales, false)
+		w.store(w.dv, w.dV, w.d, ones[:w.n], false)
 		if w.first+w.n < w.q.Len {
 			v := rowsFrom(w.v, w.b, w.first, w.n, w.head, w.d)
 			w.addToSums(w.rowsK, v.Data, v.Stride, nil)
@@ -136,8 +139,8 @@ func (w *gradWorker) back() {
 			clear(w.rowsDK)
 			v := rowsFrom(w.v, w.b, w.first, w.n, w.head, w.d)
 			w.addFromSums(w.rowsDK, w.rowsK, v.Data, v.Stride, nil, w.dV)
-			w.store(w.dk, w.rowsDK, w.width, w.scale, true)
-			w.store(w.dv, w.dV, w.d, 1, true)
+			w.store(w.dk, w.rowsDK, w.width, w.scales, true)
+			w.store(w.dv, w.dV, w.d, ones[:w.n], true)
 		}
 		w.addToSums(w.rowsQ, w.dn, w.d, w.dz)
 	}
@@ -160,46 +163,72 @@ func (w *gradWorker) load() {
 // loadBack reads a chunk and leaves the gradients as they are.
 func (w *gradWorker) loadBack() {
 	w.n = min(w.chunk, w.q.Len-w.first)
+	w.scales = resize(w.scales, w.n)
+	for i := range w.scales {
+		w.scales[i] = w.scale
+	}
 	w.rowsQ, w.rowsK = w.factors(w.rowsQ, w.q), w.factors(w.rowsK, w.k)
 	w.rowsDQ, w.rowsDK = resize(w.rowsDQ, w.n*w.width), resize(w.rowsDK, w.n*w.width)
 	w.dn, w.dV, w.dz = resize(w.dn, w.n*w.d), resize(w.dV, w.n*w.d), resize(w.dz, w.n)
-	for i := range w.n {
-		at := w.head * w.d
-		dout := w.dout.At(w.b, w.first+i)[at : at+w.d]
-		dn := w.dn[i*w.d : (i+1)*w.d]
-		if w.attention.Unnormalized {
-			copy(dn, dout)
-			w.dz[i] = 0
-			continue
-		}
-		inverse := w.inverse.At(w.b, w.first+i)[w.head]
-		kernel.Scale(dn, inverse, dout)
-		w.dz[i] = -kernel.Dot(dn, w.out.At(w.b, w.first+i)[at:at+w.d])
+	dout := rowsFrom(w.dout, w.b, w.first, w.n, w.head, w.d)
+	if w.attention.Unnormalized {
+		kernel.ScaleRows(w.dn, w.d, dout.Data, dout.Stride, ones[:w.n], w.d)
+		clear(w.dz)
+		return
 	}
+	inverse := rowsFrom(w.gradient.inverse, w.b, w.first, w.n, w.head, 1)
+	w.inverse = resize(w.inverse, w.n)
+	for i := range w.inverse {
+		w.inverse[i] = inverse.Data[i*inverse.Stride]
+	}
+	kernel.ScaleRows(w.dn, w.d, dout.Data, dout.Stride, w.inverse, w.d)
+	w.dots(w.dz, w.dn, rowsFrom(w.out, w.b, w.first, w.n, w.head, w.d))
+	kernel.Scale(w.dz, -1, w.dz)
+}
+
+// dots computes the products of the rows of x, which lie one after the other, with those
+// of y.
+func (w *gradWorker) dots(dst, x []float32, y tensor.Mat) {
+	if y.Cols > len(ones) {
+		for i := range dst {
+			dst[i] = kernel.Dot(x[i*y.Cols:(i+1)*y.Cols], y.Row(i))
+		}
+		return
+	}
+	w.products = resize(w.products, len(x))
+	if y.Stride == y.Cols {
+		kernel.Mul(w.products, x, y.Data[:len(x)])
+	} else {
+		for i := range dst {
+			row := w.products[i*y.Cols : (i+1)*y.Cols]
+			kernel.Mul(row, x[i*y.Cols:(i+1)*y.Cols], y.Row(i))
+		}
+	}
+	kernel.RowDots(dst, w.products, y.Cols, ones[:y.Cols], len(dst), false)
 }
 
 // factors writes what scores are products of to dst.
 func (w *gradWorker) factors(dst []float32, x tensor.Seq) []float32 {
 	dst = resize(dst, w.n*w.width)
+	rows := rowsFrom(x, w.b, w.first, w.n, w.head, w.f)
+	if w.taylor {
+		kernel.ScaleRows(dst, w.width, rows.Data, rows.Stride, w.scales, w.f)
+		return dst
+	}
 	for i := range w.n {
-		row, v := dst[i*w.width:(i+1)*w.width], x.At(w.b, w.first+i)[w.head*w.f:(w.head+1)*w.f]
-		if w.taylor {
-			kernel.Scale(row, w.scale, v)
-		} else {
-			w.attention.Map.Map(row, v, w.position+w.first+i)
-		}
+		w.attention.Map.Map(dst[i*w.width:(i+1)*w.width], rows.Row(i), w.position+w.first+i)
 	}
 	return dst
 }
 
-// store writes the gradients of a chunk, times scale, or adds them.
-func (w *gradWorker) store(dst tensor.Seq, src []float32, width int, scale float32, add bool) {
+// store writes the gradients of a chunk, each times its factor, or adds them.
+func (w *gradWorker) store(dst tensor.Seq, src []float32, width int, factors []float32, add bool) {
+	to := rowsFrom(dst, w.b, w.first, w.n, w.head, width)
+	if !add {
+		kernel.ScaleRows(to.Data, to.Stride, src, width, factors, width)
+		return
+	}
 	for i := range w.n {
-		to, from := dst.At(w.b, w.first+i)[w.head*width:(w.head+1)*width], src[i*width:(i+1)*width]
-		if add {
-			kernel.Axpy(scale, from, to)
-		} else {
-			kernel.Scale(to, scale, from)
-		}
+		kernel.Axpy(factors[i], src[i*width:(i+1)*width], to.Row(i))
 	}
 }

@@ -88,14 +88,19 @@ func (w *gradWorker) gradStrip(t *gradTile, p0, j0, j1 int) {
 	t.weights = resize(t.weights, m*cols)
 	kernel.Gemm(t.weights, cols, w.rowsK[j0*w.width:], w.width, t.qCols[lo*w.width:], m, cols, w.width, false)
 	ds := t.dscores[(j0-p0)*t.rows : (j1-p0)*t.rows]
-	for j := range m {
-		row := ds[j*t.rows : (j+1)*t.rows]
-		clear(row[:lo])
-		copy(row[lo:], w.dz[t.r0+lo:t.r0+t.rows])
+	if lo > 0 {
+		for j := range m {
+			clear(ds[j*t.rows : j*t.rows+lo])
+		}
 	}
+	kernel.ScaleRows(ds[lo:], t.rows, w.dz[t.r0+lo:], 0, ones[:m], cols)
 	v := rowsFrom(w.v, w.b, w.first+j0, m, w.head, w.d)
 	kernel.Gemm(ds[lo:], t.rows, v.Data, v.Stride, t.dnCols[lo*w.d:], m, cols, w.d, true)
-	if w.taylor {
+	switch {
+	case !w.taylor:
+	case lo == 0:
+		taylorGrad(t.weights, ds)
+	default:
 		for j := range m {
 			taylorGrad(t.weights[j*cols:(j+1)*cols], ds[j*t.rows+lo:(j+1)*t.rows])
 		}
@@ -119,7 +124,7 @@ func taylorGrad(s, ds []float32) {
 	kernel.AddScaled(s, halves[:len(s)], 0.5, s)
 }
 
-var halves = func() (v [gradRows]float32) {
+var halves = func() (v [stripRows * gradRows]float32) {
 	for i := range v {
 		v[i] = 0.5
 	}

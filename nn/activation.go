@@ -121,7 +121,9 @@ func (a Activation) Grad(dsrc, ddst, src []float32) {
 	case Tanh:
 		kernel.TanhGrad(dsrc, src, ddst)
 	case Identity:
-		copy(dsrc, ddst)
+		if len(ddst) > 0 && &dsrc[0] != &ddst[0] {
+			copy(dsrc, ddst)
+		}
 	default:
 		panic("nn: " + a.String())
 	}
