@@ -30,8 +30,8 @@ import (
 // to be in one sequence.
 //
 // Every layer has to take segments, else the error wraps errors.ErrUnsupported. Those
-// whose state is their past, long convolutions and attention, have it in memory; the
-// former compute it again for each segment.
+// whose state is their past, long convolutions and attention, have it in memory, once for
+// each of these states; the former compute it again for each segment.
 type Segments struct {
 	Len      int // positions of a segment; 0 for whole sequences
 	Truncate int // segments that a gradient goes back through; 0 for all

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/seqmix/seqmix"
@@ -165,6 +166,23 @@ func detached(t *testing.T, m *lm.Model, b train.Batch, n int) seqmix.Grads {
 		}
 	}
 	return grads
+}
+
+// The bits do not depend on the number of cores.
+func TestSegmentCores(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	m, b := newSegmented(t), batch(1, 3, 40)
+	for _, s := range []train.Segments{{Len: 16}, {Len: 7, Truncate: 2}} {
+		runtime.GOMAXPROCS(1)
+		one, _ := segmentGradient(t, m, b, s)
+		runtime.GOMAXPROCS(2)
+		two, _ := segmentGradient(t, m, b, s)
+		for name, p := range m.Params() {
+			if !slices.Equal(one.Of(p), two.Of(p)) {
+				t.Errorf("%+v: not the same gradient of %s on two cores", s, name)
+			}
+		}
+	}
 }
 
 // heapProbe is a layer that does nothing but look at how much memory is in use when a
