@@ -84,19 +84,17 @@ type Tape interface {
 	Backward(dsrc, ddst tensor.Seq, grads Grads)
 }
 
-// A Releaser is a [Tape] that can give back the memory it keeps.
+// A Releaser is a [Tape] or [SegmentTape] that can give back the memory it keeps.
 type Releaser interface {
-	Tape
-
 	// Release gives the memory back, for tapes to come. Nobody uses the tape after it.
 	Release()
 }
 
-// Release calls t.Release if t is a [Releaser]. To release a tape when its gradients are
-// known is not a duty: what is not released is garbage, which is collected. But training
-// that does so allocates little from one step to the next.
-func Release(t Tape) {
-	if r, ok := t.(Releaser); ok {
+// Release releases a [Tape] or a [SegmentTape] if it is a [Releaser]. To do so when its
+// gradients are known is not a duty: what is not released is garbage, which is collected.
+// But training that does so allocates little from one step to the next.
+func Release(tape any) {
+	if r, ok := tape.(Releaser); ok {
 		r.Release()
 	}
 }

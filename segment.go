@@ -84,10 +84,11 @@ func RecordSegment(m Mixer, dst, src tensor.Seq, first *State) (SegmentTape, *St
 // historyTape is a segment of a mixer whose state are the inputs before.
 type historyTape struct {
 	inner Tape
-	reach int  // how many inputs before a position count; negative for all
-	past  int  // inputs in the first state
-	kept  int  // in the last
-	begun bool // whether there was a first state
+	reach int          // how many inputs before a position count; negative for all
+	past  int          // inputs in the first state
+	kept  int          // in the last
+	own   []tensor.Seq // what inner refers to
+	begun bool         // whether there was a first state
 }
 
 func (t *historyTape) record(m Trainer, dst, src tensor.Seq, first *State) (*State, error) {
@@ -101,8 +102,9 @@ func (t *historyTape) record(m Trainer, dst, src tensor.Seq, first *State) (*Sta
 	input, output := src, dst
 	t.past = history.Len
 	if t.past > 0 {
-		input = tensor.NewSeq(src.Batch, t.past+src.Len, src.Dim)
-		output = tensor.NewSeq(src.Batch, input.Len, src.Dim)
+		input = tensor.GetSeq(src.Batch, t.past+src.Len, src.Dim)
+		output = tensor.GetSeq(src.Batch, input.Len, src.Dim)
+		t.own = []tensor.Seq{input, output}
 		tensor.Copy(input.Slice(0, t.past), history)
 		tensor.Copy(input.Slice(t.past, input.Len), src)
 	}
@@ -123,6 +125,13 @@ func (t *historyTape) record(m Trainer, dst, src tensor.Seq, first *State) (*Sta
 		tensor.Copy(dst, output.Slice(t.past, output.Len))
 	}
 	return last, nil
+}
+
+// Release gives back the memory of the mixer.
+func (t *historyTape) Release() {
+	Release(t.inner)
+	tensor.PutSeq(t.own...)
+	t.inner, t.own = nil, nil
 }
 
 // history returns the inputs in a state.

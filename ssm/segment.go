@@ -23,6 +23,7 @@ type recurrentMixer interface {
 
 // A recurrentTape is the memory of a record.
 type recurrentTape interface {
+	seqmix.Tape
 	seqmix.Releaser
 
 	// backward is Backward that takes gradients of states along.

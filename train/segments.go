@@ -61,6 +61,12 @@ type recording struct {
 	after boundary
 }
 
+// release gives back the memory of the segment, but not the state behind it.
+func (r *recording) release() {
+	seqmix.Release(r.tape)
+	tensor.PutSeq(r.x, r.h)
+}
+
 // runSegments is run of sequences that are divided.
 func (s *shard) runSegments() (score Score, err error) {
 	whole := s.batch
@@ -85,7 +91,7 @@ func (s *shard) runSegments() (score Score, err error) {
 		if err != nil {
 			return Score{}, err
 		}
-		tensor.PutSeq(r.x, r.h)
+		r.release()
 		next = r.after
 	}
 	return score, nil
@@ -106,7 +112,7 @@ func (s *shard) back(whole Batch, segments []boundary) (score Score, after bound
 		score.Add(s.backward(r.h, func(dh tensor.Seq) {
 			dstate = r.tape.BackwardSegment(dh, dh, dstate, s.grads)
 		}))
-		tensor.PutSeq(r.x, r.h)
+		r.release()
 	}
 	return score, after, nil
 }
