@@ -21,6 +21,7 @@ import (
 
 	"github.com/seqmix/seqmix/examples/internal/corpus"
 	"github.com/seqmix/seqmix/examples/internal/hybrid"
+	"github.com/seqmix/seqmix/train"
 )
 
 func main() {
@@ -43,6 +44,7 @@ type options struct {
 
 	data, extensions string
 	length, batch    int
+	segments         train.Segments
 	steps, warmup    int
 	rate             float64
 	seed             uint64
@@ -62,6 +64,8 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.extensions, "ext", ".go", "extensions of the files in the folder, separated by commas")
 	f.IntVar(&o.length, "length", 512, "bytes of a sequence")
 	f.IntVar(&o.batch, "batch", 16, "sequences of a step")
+	f.IntVar(&o.segments.Len, "segment", 0, "bytes of a segment, for sequences that are too long for the memory; 0 for whole ones")
+	f.IntVar(&o.segments.Truncate, "truncate", 0, "segments that gradients go back through; 0 for all")
 	f.IntVar(&o.steps, "steps", 3000, "steps")
 	f.IntVar(&o.warmup, "warmup", 100, "steps in which the learning rate rises")
 	f.Float64Var(&o.rate, "lr", 3e-3, "learning rate")

@@ -57,9 +57,16 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestLearns checks that text which repeats itself is learnt.
+// TestLearns checks that text which repeats itself is learnt, from whole sequences and
+// from segments.
 func TestLearns(t *testing.T) {
-	o, err := parse(args(writeText(t), t.TempDir()))
+	for _, flags := range [][]string{nil, {"-segment", "12"}, {"-segment", "12", "-truncate", "1"}} {
+		t.Run(strings.Join(flags, " "), func(t *testing.T) { testLearns(t, flags) })
+	}
+}
+
+func testLearns(t *testing.T, flags []string) {
+	o, err := parse(args(writeText(t), t.TempDir(), flags...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +137,7 @@ func (c cutter) Write(b []byte) (int, error) {
 
 func TestErrors(t *testing.T) {
 	for _, list := range [][]string{
-		{"-data", "nowhere"}, {"-length", "1"}, {"-lr", "0"}, {"-steps", "10", "-warmup", "10"}, {"-unknown"}, {"x"},
+		{"-data", "nowhere"}, {"-length", "1"}, {"-lr", "0"}, {"-steps", "10", "-warmup", "10"}, {"-segment", "-1"}, {"-truncate", "1"}, {"-unknown"}, {"x"},
 		{"-data", t.TempDir()}, args(writeText(t), t.TempDir(), "-pattern", "rnn"), args(writeText(t), t.TempDir(), "-length", "1000000"),
 	} {
 		if err := run(context.Background(), list, new(bytes.Buffer)); err == nil {

@@ -54,9 +54,10 @@ func newTrainer(o options, c *corpus.Corpus, out io.Writer) (*trainer, error) {
 		Batch: func(step int) ([]train.Batch, error) {
 			return []train.Batch{c.Batch(o.seed, step, o.batch, o.length)}, nil
 		},
-		Rate:  train.WarmupCosine(0, o.rate, o.rate/10, o.warmup, o.steps),
-		Clip:  1,
-		AdamW: train.AdamWConfig{Beta2: 0.95, WeightDecay: 0.1, NoDecay: train.DecayMatrices},
+		Rate:     train.WarmupCosine(0, o.rate, o.rate/10, o.warmup, o.steps),
+		Clip:     1,
+		Segments: o.segments,
+		AdamW:    train.AdamWConfig{Beta2: 0.95, WeightDecay: 0.1, NoDecay: train.DecayMatrices},
 	})
 	if err != nil {
 		return nil, err
