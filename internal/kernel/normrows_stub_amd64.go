@@ -14,6 +14,21 @@ func layerNormAVX512(rows int, n int, dst *float32, x *float32, weight *float32,
 //go:noescape
 func layerNormGradAVX512(rows int, n int, dx *float32, dy *float32, x *float32, weight *float32, dweight *float32, dbias *float32, inverse float32, inside float32)
 
+// layerNormShort4AVX512 computes dst = (x - mean)·scale·weight + bias for all rows. rows is a multiple of 4.
+//
+//go:noescape
+func layerNormShort4AVX512(rows int, n int, dst *float32, x *float32, weight *float32, bias *float32, inverse float32, inside float32)
+
+// layerNormGradShort4AVX512 computes dx and adds to dweight and dbias for all rows. rows is a multiple of 4.
+//
+//go:noescape
+func layerNormGradShort4AVX512(rows int, n int, dx *float32, dy *float32, x *float32, weight *float32, dweight *float32, dbias *float32, inverse float32, inside float32)
+
+// layerNormGradShort1AVX512 computes dx and adds to dweight and dbias for all rows.
+//
+//go:noescape
+func layerNormGradShort1AVX512(rows int, n int, dx *float32, dy *float32, x *float32, weight *float32, dweight *float32, dbias *float32, inverse float32, inside float32)
+
 // rmsNormAVX512 computes dst = x·scale·weight for all rows.
 //
 //go:noescape
@@ -23,6 +38,21 @@ func rmsNormAVX512(rows int, n int, dst *float32, x *float32, weight *float32, i
 //
 //go:noescape
 func rmsNormGradAVX512(rows int, n int, dx *float32, dy *float32, x *float32, weight *float32, dweight *float32, inverse float32, inside float32, outside float32)
+
+// rmsNormShort4AVX512 computes dst = x·scale·weight for all rows. rows is a multiple of 4.
+//
+//go:noescape
+func rmsNormShort4AVX512(rows int, n int, dst *float32, x *float32, weight *float32, inverse float32, inside float32, outside float32)
+
+// rmsNormGradShort4AVX512 computes dx and adds to dweight for all rows. rows is a multiple of 4.
+//
+//go:noescape
+func rmsNormGradShort4AVX512(rows int, n int, dx *float32, dy *float32, x *float32, weight *float32, dweight *float32, inverse float32, inside float32, outside float32)
+
+// rmsNormGradShort1AVX512 computes dx and adds to dweight for all rows.
+//
+//go:noescape
+func rmsNormGradShort1AVX512(rows int, n int, dx *float32, dy *float32, x *float32, weight *float32, dweight *float32, inverse float32, inside float32, outside float32)
 
 // layerNormAVX2 computes dst = (x - mean)·scale·weight + bias for all rows.
 //
@@ -34,6 +64,21 @@ func layerNormAVX2(rows int, n int, dst *float32, x *float32, weight *float32, b
 //go:noescape
 func layerNormGradAVX2(rows int, n int, dx *float32, dy *float32, x *float32, weight *float32, dweight *float32, dbias *float32, inverse float32, inside float32)
 
+// layerNormShort2AVX2 computes dst = (x - mean)·scale·weight + bias for all rows. rows is a multiple of 2.
+//
+//go:noescape
+func layerNormShort2AVX2(rows int, n int, dst *float32, x *float32, weight *float32, bias *float32, inverse float32, inside float32)
+
+// layerNormGradShort2AVX2 computes dx and adds to dweight and dbias for all rows. rows is a multiple of 2.
+//
+//go:noescape
+func layerNormGradShort2AVX2(rows int, n int, dx *float32, dy *float32, x *float32, weight *float32, dweight *float32, dbias *float32, inverse float32, inside float32)
+
+// layerNormGradShort1AVX2 computes dx and adds to dweight and dbias for all rows.
+//
+//go:noescape
+func layerNormGradShort1AVX2(rows int, n int, dx *float32, dy *float32, x *float32, weight *float32, dweight *float32, dbias *float32, inverse float32, inside float32)
+
 // rmsNormAVX2 computes dst = x·scale·weight for all rows.
 //
 //go:noescape
@@ -43,3 +88,18 @@ func rmsNormAVX2(rows int, n int, dst *float32, x *float32, weight *float32, inv
 //
 //go:noescape
 func rmsNormGradAVX2(rows int, n int, dx *float32, dy *float32, x *float32, weight *float32, dweight *float32, inverse float32, inside float32, outside float32)
+
+// rmsNormShort2AVX2 computes dst = x·scale·weight for all rows. rows is a multiple of 2.
+//
+//go:noescape
+func rmsNormShort2AVX2(rows int, n int, dst *float32, x *float32, weight *float32, inverse float32, inside float32, outside float32)
+
+// rmsNormGradShort2AVX2 computes dx and adds to dweight for all rows. rows is a multiple of 2.
+//
+//go:noescape
+func rmsNormGradShort2AVX2(rows int, n int, dx *float32, dy *float32, x *float32, weight *float32, dweight *float32, inverse float32, inside float32, outside float32)
+
+// rmsNormGradShort1AVX2 computes dx and adds to dweight for all rows.
+//
+//go:noescape
+func rmsNormGradShort1AVX2(rows int, n int, dx *float32, dy *float32, x *float32, weight *float32, dweight *float32, inverse float32, inside float32, outside float32)

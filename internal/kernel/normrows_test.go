@@ -179,8 +179,9 @@ func TestNormRows(t *testing.T) {
 	cputest.ForEachTier(t, func(t *testing.T) {
 		for n := 2; n < 140; n++ {
 			checkNormRows(t, 3, n, 1e-3)
+			checkNormRows(t, 7, n, 1e-3)
 		}
-		for _, n := range []int{192, 256, 768, 1023, 4096} {
+		for _, n := range []int{192, 256, 512, 513, 768, 1023, 4096} {
 			checkNormRows(t, 5, n, 1e-5)
 		}
 		checkNormRows(t, 0, 64, 1e-5)
@@ -188,20 +189,31 @@ func TestNormRows(t *testing.T) {
 	})
 }
 
-// TestNormRowsOneByOne checks that a row does not depend on its neighbours.
+// TestNormRowsOneByOne checks that a row does not depend on its neighbours, of which some
+// are computed together with it.
 func TestNormRowsOneByOne(t *testing.T) {
-	const n, rows = 100, 40
-	x, w, b := random(n*rows, 1), random(n, 2), random(n, 3)
-	cputest.ForEachTier(t, func(t *testing.T) {
-		all, one := make([]float32, len(x)), make([]float32, len(x))
-		LayerNormRows(all, x, w, b, 1e-5)
-		for r := 0; r < len(x); r += n {
-			LayerNormRows(one[r:r+n], x[r:r+n], w, b, 1e-5)
+	for _, n := range []int{7, 64, 100, 512, 600} {
+		const rows = 39
+		x, dy, w, b := random(n*rows, 1), random(n*rows, 4), random(n, 2), random(n, 3)
+		sums := make([]float32, n)
+		for name, f := range map[string]func(dst, dy, x []float32){
+			"LayerNorm":     func(dst, _, x []float32) { LayerNormRows(dst, x, w, b, 1e-5) },
+			"RMSNorm":       func(dst, _, x []float32) { RMSNormRows(dst, x, w, 1e-5, 0) },
+			"LayerNormGrad": func(dst, dy, x []float32) { LayerNormGradRows(dst, dy, x, w, sums, sums, 1e-5) },
+			"RMSNormGrad":   func(dst, dy, x []float32) { RMSNormGradRows(dst, dy, x, w, sums, 1e-5, 0) },
+		} {
+			cputest.ForEachTier(t, func(t *testing.T) {
+				all, one := make([]float32, len(x)), make([]float32, len(x))
+				f(all, dy, x)
+				for r := 0; r < len(x); r += n {
+					f(one[r:r+n], dy[r:r+n], x[r:r+n])
+				}
+				if !slices.Equal(all, one) {
+					t.Errorf("%s of %d: other bits", name, n)
+				}
+			})
 		}
-		if !slices.Equal(all, one) {
-			t.Error("other bits")
-		}
-	})
+	}
 }
 
 func TestNormRowsNaN(t *testing.T) {
@@ -241,7 +253,7 @@ func FuzzNormRows(f *testing.F) {
 }
 
 func BenchmarkNormRows(b *testing.B) {
-	for _, n := range []int{64, 256, 768} {
+	for _, n := range []int{64, 256, 512, 768} {
 		rows := 1 << 13 / n
 		x, dy, out := random(rows*n, 1), random(rows*n, 2), make([]float32, rows*n)
 		w, dw, db := random(n, 3), random(n, 4), random(n, 5)

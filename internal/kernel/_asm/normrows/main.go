@@ -17,6 +17,9 @@ func main() {
 		for _, centred := range []bool{true, false} {
 			norm(v, centred)
 			grad(v, centred)
+			shortNorm(v, centred)
+			shortGrad(v, centred, rowsTogether(v))
+			shortGrad(v, centred, 1)
 		}
 	})
 	Generate()
