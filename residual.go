@@ -3,6 +3,7 @@ package seqmix
 import (
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -130,12 +131,12 @@ func (r *Residual) Record(dst, src tensor.Seq) (Tape, error) {
 		return nil, fmt.Errorf("residual block: %w", err)
 	}
 	tensor.AddSeq(dst, src, branch)
-	t.inner = inner
+	t.inner = inner.(*stackTape)
 	return t, nil
 }
 
 type residualTape struct {
-	inner Tape
+	inner *stackTape
 	own   []tensor.Seq // what inner refers to
 }
 
@@ -149,7 +150,23 @@ func (t *residualTape) Release() {
 func (t *residualTape) Backward(dsrc, ddst tensor.Seq, grads Grads) {
 	s := tensor.GetScratch()
 	branch := s.TakeSeq(ddst.Batch, ddst.Len, ddst.Dim)
-	t.inner.Backward(branch, ddst, grads)
-	tensor.AddSeq(dsrc, ddst, branch)
+	first, back := t.inner.tapes[0], ddst
+	for _, tape := range slices.Backward(t.inner.tapes[1:]) {
+		tape.Backward(branch, back, grads)
+		back = branch
+	}
+	if norm, ok := first.(addingTape); ok {
+		norm.BackwardAndAdd(dsrc, back, ddst, grads)
+	} else {
+		first.Backward(branch, back, grads)
+		tensor.AddSeq(dsrc, ddst, branch)
+	}
 	tensor.PutScratch(s)
+}
+
+// An addingTape can add something to its gradient on the way, which takes less time than to
+// do it afterwards. Tapes of norms can.
+type addingTape interface {
+	// BackwardAndAdd is Backward that adds add to dsrc, which may be ddst or add.
+	BackwardAndAdd(dsrc, ddst, add tensor.Seq, grads Grads)
 }

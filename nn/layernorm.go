@@ -69,15 +69,20 @@ func (n *LayerNorm) NewStream(batch int) (seqmix.Stream, error) {
 // Record is Mix that keeps what Backward needs.
 func (n *LayerNorm) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("nn.LayerNorm.Record", dst, src, n.Dim())
-	return record(n, dst, src)
+	return recordNorm(n, dst, src)
 }
 
 // Backward computes, from the gradient ddst of a loss with respect to the result of
 // Mix on src, the gradient dsrc with respect to src, and adds those with respect to
 // the parameters to grads. dsrc may be ddst.
 func (n *LayerNorm) Backward(dsrc, ddst, src tensor.Seq, grads seqmix.Grads) {
-	checkBackward("nn.LayerNorm.Backward", dsrc, ddst, src, n.Dim())
-	normBackward(n, dsrc, ddst, src, n.Weight, n.Bias, grads)
+	n.backward("nn.LayerNorm.Backward", dsrc, ddst, src, tensor.Seq{}, grads)
+}
+
+// backward is Backward that adds add to dsrc, unless it is nothing.
+func (n *LayerNorm) backward(op string, dsrc, ddst, src, add tensor.Seq, grads seqmix.Grads) {
+	checkBackward(op, dsrc, ddst, src, n.Dim())
+	normBackward(n, dsrc, ddst, src, add, n.Weight, n.Bias, grads)
 }
 
 func (n *LayerNorm) gradRows(dx, dy, x, weight, dweight, dbias []float32) {

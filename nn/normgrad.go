@@ -23,10 +23,14 @@ type normaliser interface {
 // sums do not depend on the number of cores.
 const normBlock = 64
 
-// normBackward computes the gradients of a norm. A weight that is nil counts as ones.
-func normBackward(n normaliser, dsrc, ddst, src tensor.Seq, weight, bias *tensor.Tensor, grads seqmix.Grads) {
-	if dsrc.Contiguous() && ddst.Contiguous() && src.Contiguous() {
+// normBackward computes the gradients of a norm, and adds add to that of its input, unless
+// it is nothing. A weight that is nil counts as ones.
+func normBackward(n normaliser, dsrc, ddst, src, add tensor.Seq, weight, bias *tensor.Tensor, grads seqmix.Grads) {
+	if dsrc.Contiguous() && ddst.Contiguous() && src.Contiguous() && (add.Data == nil || add.Contiguous()) {
 		dsrc, ddst, src = oneSequence(dsrc), oneSequence(ddst), oneSequence(src)
+		if add.Data != nil {
+			add = oneSequence(add)
+		}
 	}
 	positions := src.Batch * src.Len
 	if positions == 0 {
@@ -35,7 +39,7 @@ func normBackward(n normaliser, dsrc, ddst, src tensor.Seq, weight, bias *tensor
 	s := tensor.GetScratch()
 	blocks := (positions + normBlock - 1) / normBlock
 	g := normGrads.Get().(*normGrad)
-	*g = normGrad{norm: n, dsrc: dsrc, ddst: ddst, src: src, weight: paramlist.Data(weight), sums: s.TakeSeq(2, blocks, src.Dim)}
+	*g = normGrad{norm: n, dsrc: dsrc, ddst: ddst, src: src, add: add, weight: paramlist.Data(weight), sums: s.TakeSeq(2, blocks, src.Dim)}
 	if g.weight == nil {
 		g.weight = s.Take(src.Dim)
 		for i := range g.weight {
@@ -68,6 +72,7 @@ func addRows(sum []float32, s tensor.Seq) {
 type normGrad struct {
 	norm            normaliser
 	dsrc, ddst, src tensor.Seq
+	add             tensor.Seq // to dsrc, unless it is nothing
 	weight          []float32
 	sums            tensor.Seq // gradients of the weight, and of the bias, of each block
 }
@@ -76,6 +81,15 @@ var normGrads = sync.Pool{New: func() any { return new(normGrad) }}
 
 // Run computes blocks lo to hi-1.
 func (n *normGrad) Run(lo, hi int) {
+	var s *tensor.Scratch
+	var beside []float32
+	most := normBlock
+	if n.add.Data != nil {
+		most = max(addedRows, addedElements/max(n.src.Dim, 1)&^(addedRows-1))
+		s = tensor.GetScratch()
+		defer tensor.PutScratch(s)
+		beside = s.Take(min(most, normBlock) * n.src.Dim)
+	}
 	for block := lo; block < hi; block++ {
 		dweight, dbias := n.sums.At(0, block), n.sums.At(1, block)
 		clear(dweight)
@@ -83,13 +97,26 @@ func (n *normGrad) Run(lo, hi int) {
 		end := min((block+1)*normBlock, n.src.Batch*n.src.Len)
 		for p := block * normBlock; p < end; {
 			b, i := p/n.src.Len, p%n.src.Len
-			count := min(end-p, n.src.Len-i)
+			count := min(end-p, n.src.Len-i, most)
 			dx, dy, x := positions(n.dsrc, b, i, count), positions(n.ddst, b, i, count), positions(n.src, b, i, count)
-			n.norm.gradRows(dx.Data, dy.Data, x.Data, n.weight, dweight, dbias)
+			if beside == nil {
+				n.norm.gradRows(dx.Data, dy.Data, x.Data, n.weight, dweight, dbias)
+			} else {
+				g := beside[:len(dx.Data)]
+				n.norm.gradRows(g, dy.Data, x.Data, n.weight, dweight, dbias)
+				kernel.Add(dx.Data, positions(n.add, b, i, count).Data, g)
+			}
 			p += count
 		}
 	}
 }
+
+// Gradients that something is added to are computed in pieces that stay in the first-level
+// cache, of so many elements and a multiple of so many rows.
+const (
+	addedElements = 1 << 12
+	addedRows     = 4
+)
 
 // checkBackward panics with a *tensor.ShapeError unless all are dim wide and of the
 // shape of src.

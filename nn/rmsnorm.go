@@ -87,15 +87,20 @@ func (n *RMSNorm) NewStream(batch int) (seqmix.Stream, error) {
 // Record is Mix that keeps what Backward needs.
 func (n *RMSNorm) Record(dst, src tensor.Seq) (seqmix.Tape, error) {
 	tensor.CheckMix("nn.RMSNorm.Record", dst, src, n.Dim())
-	return record(n, dst, src)
+	return recordNorm(n, dst, src)
 }
 
 // Backward computes, from the gradient ddst of a loss with respect to the result of
 // Mix on src, the gradient dsrc with respect to src, and adds that with respect to
 // the weight to grads. dsrc may be ddst.
 func (n *RMSNorm) Backward(dsrc, ddst, src tensor.Seq, grads seqmix.Grads) {
-	checkBackward("nn.RMSNorm.Backward", dsrc, ddst, src, n.Dim())
-	normBackward(n, dsrc, ddst, src, n.Weight, nil, grads)
+	n.backward("nn.RMSNorm.Backward", dsrc, ddst, src, tensor.Seq{}, grads)
+}
+
+// backward is Backward that adds add to dsrc, unless it is nothing.
+func (n *RMSNorm) backward(op string, dsrc, ddst, src, add tensor.Seq, grads seqmix.Grads) {
+	checkBackward(op, dsrc, ddst, src, n.Dim())
+	normBackward(n, dsrc, ddst, src, add, n.Weight, nil, grads)
 }
 
 func (n *RMSNorm) gradRows(dx, dy, x, weight, dweight, _ []float32) {
