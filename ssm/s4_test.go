@@ -395,7 +395,7 @@ func TestS4State(t *testing.T) {
 func TestS4Contract(t *testing.T) {
 	for name, cfg := range s4Configs {
 		// Every finite difference makes the system anew, which takes its time.
-		if testing.Short() && name != "modes, random low rank" && name != "states, default" {
+		if testing.Short() && name != "modes, random low rank" {
 			continue
 		}
 		for _, o := range short.First([]mixtest.Options{{}, {Batch: 1, Len: 1}, {Batch: 1, Len: 150, Seed: 3}}) {
