@@ -96,14 +96,8 @@ func (w *gradWorker) gradStrip(t *gradTile, p0, j0, j1 int) {
 	kernel.ScaleRows(ds[lo:], t.rows, w.dz[t.r0+lo:], 0, ones[:m], cols)
 	v := rowsFrom(w.v, w.b, w.first+j0, m, w.head, w.d)
 	kernel.Gemm(ds[lo:], t.rows, v.Data, v.Stride, t.dnCols[lo*w.d:], m, cols, w.d, true)
-	switch {
-	case !w.taylor:
-	case lo == 0:
-		taylorGrad(t.weights, ds)
-	default:
-		for j := range m {
-			taylorGrad(t.weights[j*cols:(j+1)*cols], ds[j*t.rows+lo:(j+1)*t.rows])
-		}
+	if w.taylor {
+		kernel.TaylorWeightsGrad(t.weights, cols, ds[lo:], t.rows, m, cols)
 	}
 	for j := range m {
 		hidden := max(j0+j-t.r0-lo, 0)
@@ -113,20 +107,3 @@ func (w *gradWorker) gradStrip(t *gradTile, p0, j0, j1 int) {
 	addProduct(w.dV[j0*w.d:], w.d, t.weights, cols, t.dnRows[lo*panel:], t.rows, m, w.d, cols)
 	addProduct(w.rowsDK[j0*w.width:], w.width, ds[lo:], t.rows, t.qRows[lo*panel:], t.rows, m, w.width, cols)
 }
-
-// taylorGrad makes weights of the products s, and gradients of these of those of weights:
-//
-//	ds ← (1 + s)·ds    s ← 1 + s + s²/2 = ((1 + s)² + 1)/2
-func taylorGrad(s, ds []float32) {
-	kernel.AddConst(s, s, 1)
-	kernel.Mul(ds, ds, s)
-	kernel.Mul(s, s, s)
-	kernel.AddScaled(s, halves[:len(s)], 0.5, s)
-}
-
-var halves = func() (v [stripRows * gradRows]float32) {
-	for i := range v {
-		v[i] = 0.5
-	}
-	return v
-}()

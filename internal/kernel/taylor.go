@@ -83,6 +83,26 @@ func TaylorWeights(s []float32, lds int, sum []float32, rows, n, first int) {
 	}
 }
 
+// TaylorWeightsGrad makes weights of products s, and gradients of these of those of weights:
+//
+//	ds[r][j] ← (1 + s[r][j])·ds[r][j]    s[r][j] ← 1 + s[r][j] + ½·s[r][j]² = ½·(1 + s[r][j])² + ½
+//
+// for r < rows and j < n. Rows begin lds and ldd elements apart; s and ds must not overlap.
+// It panics if a slice is too short.
+func TaylorWeightsGrad(s []float32, lds int, ds []float32, ldd, rows, n int) {
+	if rows <= 0 || n <= 0 {
+		return
+	}
+	if min(lds, ldd) < n && rows > 1 || len(s) < (rows-1)*lds+n || len(ds) < (rows-1)*ldd+n {
+		panic(fmt.Sprintf("kernel: gradients of Taylor weights of %d×%d: %d elements with distance %d and %d with distance %d", rows, n, len(s), lds, len(ds), ldd))
+	}
+	for r := 0; r < rows; {
+		count := min(rows-r, taylorWork/n+1)
+		taylorWeightsGrad(s[r*lds:], lds, ds[r*ldd:], ldd, count, n)
+		r += count
+	}
+}
+
 // RowDots computes y[i] = Σ_p a[i*lda+p]·x[p] for i < m and p < n = len(x), or adds
 // the sum to y[i] if add is set. Every sum consists of 16 partial sums, of the p of
 // equal remainder, so that the bits do not depend on m. It panics if a slice is too

@@ -59,3 +59,14 @@ func scaleRows(dst []float32, ldd int, src []float32, lds int, factors []float32
 		scaleRowsGeneric(dst, ldd, src, lds, factors, n)
 	}
 }
+
+func taylorWeightsGrad(s []float32, lds int, ds []float32, ldd, m, n int) {
+	switch {
+	case cpu.AVX512:
+		taylorWeightsGradAVX512(&s[0], lds, &ds[0], ldd, m, n)
+	case cpu.AVX2:
+		taylorWeightsGradAVX2(&s[0], lds, &ds[0], ldd, m, n)
+	default:
+		taylorWeightsGradGeneric(s, lds, ds, ldd, m, n)
+	}
+}

@@ -499,6 +499,69 @@ next:
 	VZEROUPPER
 	RET
 
+// func taylorWeightsGradAVX512(s *float32, lds int, ds *float32, ldd int, m int, n int)
+// Requires: AVX, AVX512F
+TEXT ·taylorWeightsGradAVX512(SB), NOSPLIT, $0-48
+	MOVQ         s+0(FP), AX
+	MOVQ         lds+8(FP), DX
+	SHLQ         $0x02, DX
+	MOVQ         ds+16(FP), BX
+	MOVQ         ldd+24(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         m+32(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         R8, R9
+	ANDQ         $0x0f, R9
+	SUBQ         R9, R8
+	SHLQ         $0x02, R8
+	MOVL         $0x00000001, R10
+	MOVQ         R9, CX
+	SHLL         CL, R10
+	SUBL         $0x01, R10
+	KMOVW        R10, K1
+	VBROADCASTSS const3f800000<>+0(SB), Z0
+	VBROADCASTSS const3f000000<>+0(SB), Z1
+	VMOVUPS      Z0, Z0
+	VMOVUPS      Z1, Z1
+
+row:
+	XORQ CX, CX
+	CMPQ CX, R8
+	JGE  rest
+
+whole:
+	VMOVUPS     (AX)(CX*1), Z2
+	VMOVUPS     (BX)(CX*1), Z3
+	VADDPS      Z0, Z2, Z2
+	VMULPS      Z2, Z3, Z3
+	VMULPS      Z2, Z2, Z2
+	VFMADD213PS Z1, Z1, Z2
+	VMOVUPS     Z2, (AX)(CX*1)
+	VMOVUPS     Z3, (BX)(CX*1)
+	ADDQ        $0x40, CX
+	CMPQ        CX, R8
+	JLT         whole
+
+rest:
+	TESTQ       R9, R9
+	JZ          next
+	VMOVUPS.Z   (AX)(CX*1), K1, Z2
+	VMOVUPS.Z   (BX)(CX*1), K1, Z3
+	VADDPS      Z0, Z2, Z2
+	VMULPS      Z2, Z3, Z3
+	VMULPS      Z2, Z2, Z2
+	VFMADD213PS Z1, Z1, Z2
+	VMOVUPS     Z2, K1, (AX)(CX*1)
+	VMOVUPS     Z3, K1, (BX)(CX*1)
+
+next:
+	ADDQ DX, AX
+	ADDQ SI, BX
+	DECQ DI
+	JNZ  row
+	VZEROUPPER
+	RET
+
 // func taylorRowsAVX2(dst *float32, ldd int, src *float32, lds int, rows int, f int)
 // Requires: AVX
 TEXT ·taylorRowsAVX2(SB), NOSPLIT, $0-48
@@ -988,6 +1051,83 @@ next:
 	ADDQ BX, DX
 	ADDQ $0x04, SI
 	DECQ DI
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func taylorWeightsGradAVX2(s *float32, lds int, ds *float32, ldd int, m int, n int)
+// Requires: AVX, FMA3
+TEXT ·taylorWeightsGradAVX2(SB), NOSPLIT, $0-48
+	MOVQ    s+0(FP), AX
+	MOVQ    lds+8(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    ds+16(FP), DX
+	MOVQ    ldd+24(FP), BX
+	SHLQ    $0x02, BX
+	MOVQ    m+32(FP), SI
+	MOVQ    n+40(FP), DI
+	MOVQ    DI, R8
+	ANDQ    $0x0f, R8
+	SUBQ    R8, DI
+	SHLQ    $0x02, DI
+	LEAQ    taylorMasks<>+0(SB), R9
+	MOVQ    R8, R10
+	NEGQ    R10
+	VMOVUPS 64(R9)(R10*4), Y0
+	VMOVUPS 96(R9)(R10*4), Y1
+	VMOVUPS const3f800000<>+0(SB), Y2
+	VMOVUPS const3f000000<>+0(SB), Y3
+
+row:
+	XORQ R9, R9
+	CMPQ R9, DI
+	JGE  rest
+
+whole:
+	VMOVUPS     (AX)(R9*1), Y4
+	VMOVUPS     (DX)(R9*1), Y5
+	VADDPS      Y2, Y4, Y4
+	VMULPS      Y4, Y5, Y5
+	VMULPS      Y4, Y4, Y4
+	VFMADD213PS Y3, Y3, Y4
+	VMOVUPS     Y4, (AX)(R9*1)
+	VMOVUPS     Y5, (DX)(R9*1)
+	VMOVUPS     32(AX)(R9*1), Y4
+	VMOVUPS     32(DX)(R9*1), Y5
+	VADDPS      Y2, Y4, Y4
+	VMULPS      Y4, Y5, Y5
+	VMULPS      Y4, Y4, Y4
+	VFMADD213PS Y3, Y3, Y4
+	VMOVUPS     Y4, 32(AX)(R9*1)
+	VMOVUPS     Y5, 32(DX)(R9*1)
+	ADDQ        $0x40, R9
+	CMPQ        R9, DI
+	JLT         whole
+
+rest:
+	TESTQ       R8, R8
+	JZ          next
+	VMASKMOVPS  (AX)(R9*1), Y0, Y4
+	VMASKMOVPS  (DX)(R9*1), Y0, Y5
+	VADDPS      Y2, Y4, Y4
+	VMULPS      Y4, Y5, Y5
+	VMULPS      Y4, Y4, Y4
+	VFMADD213PS Y3, Y3, Y4
+	VMASKMOVPS  Y4, Y0, (AX)(R9*1)
+	VMASKMOVPS  Y5, Y0, (DX)(R9*1)
+	VMASKMOVPS  32(AX)(R9*1), Y1, Y4
+	VMASKMOVPS  32(DX)(R9*1), Y1, Y5
+	VADDPS      Y2, Y4, Y4
+	VMULPS      Y4, Y5, Y5
+	VMULPS      Y4, Y4, Y4
+	VFMADD213PS Y3, Y3, Y4
+	VMASKMOVPS  Y4, Y1, 32(AX)(R9*1)
+	VMASKMOVPS  Y5, Y1, 32(DX)(R9*1)
+
+next:
+	ADDQ CX, AX
+	ADDQ BX, DX
+	DECQ SI
 	JNZ  row
 	VZEROUPPER
 	RET

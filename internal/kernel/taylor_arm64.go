@@ -43,3 +43,11 @@ func scaleRows(dst []float32, ldd int, src []float32, lds int, factors []float32
 		scaleRowsGeneric(dst, ldd, src, lds, factors, n)
 	}
 }
+
+func taylorWeightsGrad(s []float32, lds int, ds []float32, ldd, m, n int) {
+	if cpu.NEON {
+		taylorWeightsGradNEON(&s[0], lds, &ds[0], ldd, m, n)
+	} else {
+		taylorWeightsGradGeneric(s, lds, ds, ldd, m, n)
+	}
+}

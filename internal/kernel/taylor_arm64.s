@@ -722,6 +722,89 @@ next:
 	BNE row
 	RET
 
+// func taylorWeightsGradNEON(s *float32, lds int, ds *float32, ldd, m, n int)
+TEXT ·taylorWeightsGradNEON(SB), NOSPLIT, $0-48
+	MOVD s+0(FP), R0
+	MOVD lds+8(FP), R1
+	LSL $2, R1
+	MOVD ds+16(FP), R2
+	MOVD ldd+24(FP), R3
+	LSL $2, R3
+	MOVD n+40(FP), R4
+	MOVD $consts<>(SB), R5
+	FMOVQ 0(R5), F0
+	FMOVQ 32(R5), F1
+	MOVD m+32(FP), R5
+row:
+	MOVD R0, R6
+	MOVD R2, R7
+	LSR $2, R4, R8
+	CBZ R8, part
+vector:
+	FMOVQ 0(R6), F2
+	FMOVQ 0(R7), F3
+	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
+	VMOV V1.B16, V4.B16
+	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
+	VFMLA V1.S4, V5.S4, V4.S4
+	WORD $0x6e22dc62 // fmul v2.4s, v3.4s, v2.4s
+	FMOVQ F4, 0(R6)
+	FMOVQ F2, 0(R7)
+	ADD $16, R6
+	ADD $16, R7
+	SUBS $1, R8
+	BNE vector
+part:
+	AND $3, R4, R8
+	CBZ R8, next
+	TBZ $1, R8, sOne
+	FMOVD (R6), F2
+	TBZ $0, R8, sRead
+	ADD $8, R6, R9
+	VLD1 (R9), V2.S[2]
+	B sRead
+sOne:
+	FMOVS (R6), F2
+sRead:
+	TBZ $1, R8, dsOne
+	FMOVD (R7), F3
+	TBZ $0, R8, dsRead
+	ADD $8, R7, R9
+	VLD1 (R9), V3.S[2]
+	B dsRead
+dsOne:
+	FMOVS (R7), F3
+dsRead:
+	WORD $0x4e20d442 // fadd v2.4s, v2.4s, v0.4s
+	VMOV V1.B16, V4.B16
+	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
+	VFMLA V1.S4, V5.S4, V4.S4
+	WORD $0x6e22dc62 // fmul v2.4s, v3.4s, v2.4s
+	TBZ $1, R8, weightsOne
+	FMOVD F4, (R6)
+	TBZ $0, R8, weightsWritten
+	ADD $8, R6, R6
+	VST1 V4.S[2], (R6)
+	B weightsWritten
+weightsOne:
+	FMOVS F4, (R6)
+weightsWritten:
+	TBZ $1, R8, gradientsOne
+	FMOVD F2, (R7)
+	TBZ $0, R8, gradientsWritten
+	ADD $8, R7, R6
+	VST1 V2.S[2], (R6)
+	B gradientsWritten
+gradientsOne:
+	FMOVS F2, (R7)
+gradientsWritten:
+next:
+	ADD R1, R0
+	ADD R3, R2
+	SUBS $1, R5
+	BNE row
+	RET
+
 DATA consts<>+0(SB)/8, $0x3f8000003f800000
 DATA consts<>+8(SB)/8, $0x3f8000003f800000
 DATA consts<>+16(SB)/8, $0x3f3504f33f3504f3

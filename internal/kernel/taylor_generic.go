@@ -94,3 +94,14 @@ func addLanes(lanes *[taylorLanes]float32) float32 {
 	}
 	return lanes[0]
 }
+
+func taylorWeightsGradGeneric(s []float32, lds int, ds []float32, ldd, m, n int) {
+	for r := range m {
+		row, d := s[r*lds:r*lds+n], ds[r*ldd:r*ldd+n]
+		for j, x := range row {
+			t := 1 + x
+			d[j] *= t
+			row[j] = t*t*0.5 + 0.5
+		}
+	}
+}

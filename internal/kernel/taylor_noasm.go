@@ -21,3 +21,7 @@ func rowDots(y, a []float32, lda int, x []float32, m int, add bool) {
 func scaleRows(dst []float32, ldd int, src []float32, lds int, factors []float32, n int) {
 	scaleRowsGeneric(dst, ldd, src, lds, factors, n)
 }
+
+func taylorWeightsGrad(s []float32, lds int, ds []float32, ldd, m, n int) {
+	taylorWeightsGradGeneric(s, lds, ds, ldd, m, n)
+}

@@ -29,6 +29,11 @@ func rowDotsAVX512(y *float32, a *float32, lda int, x *float32, m int, n int, ad
 //go:noescape
 func scaleRowsAVX512(dst *float32, ldd int, src *float32, lds int, factors *float32, m int, n int)
 
+// taylorWeightsGradAVX512 is taylorWeightsGradGeneric for m, n > 0.
+//
+//go:noescape
+func taylorWeightsGradAVX512(s *float32, lds int, ds *float32, ldd int, m int, n int)
+
 // taylorRowsAVX2 is taylorRowsGeneric, but that it writes whole vectors.
 //
 //go:noescape
@@ -53,3 +58,8 @@ func rowDotsAVX2(y *float32, a *float32, lda int, x *float32, m int, n int, add 
 //
 //go:noescape
 func scaleRowsAVX2(dst *float32, ldd int, src *float32, lds int, factors *float32, m int, n int)
+
+// taylorWeightsGradAVX2 is taylorWeightsGradGeneric for m, n > 0.
+//
+//go:noescape
+func taylorWeightsGradAVX2(s *float32, lds int, ds *float32, ldd int, m int, n int)

@@ -28,3 +28,8 @@ func rowDotsNEON(y, a *float32, lda int, x *float32, m, n int, add bool)
 //
 //go:noescape
 func scaleRowsNEON(dst *float32, ldd int, src *float32, lds int, factors *float32, m, n int)
+
+// taylorWeightsGradNEON is taylorWeightsGradGeneric for m, n > 0.
+//
+//go:noescape
+func taylorWeightsGradNEON(s *float32, lds int, ds *float32, ldd, m, n int)

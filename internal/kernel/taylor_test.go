@@ -392,3 +392,43 @@ func BenchmarkTaylor(b *testing.B) {
 		})
 	})
 }
+
+// TestTaylorWeightsGrad compares with the definition, and checks that nothing beside the
+// rows is touched.
+func TestTaylorWeightsGrad(t *testing.T) {
+	cputest.ForEachTier(t, func(t *testing.T) {
+		for n := 1; n < 70; n++ {
+			for _, rows := range []int{1, 2, 11} {
+				lds, ldd := n+2, n+5
+				s, ds := guardedFloats(t, (rows-1)*lds+n), guardedFloats(t, (rows-1)*ldd+n)
+				copy(s, random(len(s), 1))
+				copy(ds, random(len(ds), 2))
+				x, dw := slices.Clone(s), slices.Clone(ds)
+				TaylorWeightsGrad(s, lds, ds, ldd, rows, n)
+				for i, got := range s {
+					v := float64(x[i])
+					want := 1 + v + v*v/2
+					if i%lds >= n {
+						want = v
+					}
+					if !(math.Abs(float64(got)-want) <= 3e-7*(1+v*v)) {
+						t.Fatalf("%d×%d: weight %d is %v, want %v", rows, n, i, got, want)
+					}
+				}
+				for i, got := range ds {
+					want := float64(dw[i])
+					if r, j := i/ldd, i%ldd; j < n {
+						want *= 1 + float64(x[r*lds+j])
+					}
+					if !(math.Abs(float64(got)-want) <= 3e-7*(math.Abs(float64(dw[i]))+math.Abs(want))) {
+						t.Fatalf("%d×%d: gradient %d is %v, want %v", rows, n, i, got, want)
+					}
+				}
+			}
+		}
+	})
+	x, short := make([]float32, 64), make([]float32, 63)
+	mustPanic(t, "short products", func() { TaylorWeightsGrad(short, 16, x, 16, 4, 16) })
+	mustPanic(t, "short gradients", func() { TaylorWeightsGrad(x, 16, short, 16, 4, 16) })
+	mustPanic(t, "rows that overlap", func() { TaylorWeightsGrad(x, 15, x, 16, 4, 16) })
+}

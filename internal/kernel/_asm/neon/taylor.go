@@ -14,6 +14,7 @@ func taylor(file *arm64.File) {
 	taylorWeights(file)
 	rowDots(file)
 	scaleRows(file)
+	taylorWeightsGrad(file)
 }
 
 var sqrtHalf = float32(math.Sqrt(0.5))
@@ -288,6 +289,40 @@ func scaleRows(file *arm64.File) {
 		f.Label("next")
 		f.ADD(ldd, dst)
 		f.ADD(lds, src)
+	})
+	f.RET()
+}
+
+// taylorWeightsGrad emits the weights of products, and the gradients of these.
+func taylorWeightsGrad(file *arm64.File) {
+	f := file.Func("taylorWeightsGradNEON", "func(s *float32, lds int, ds *float32, ldd, m, n int)", "is taylorWeightsGradGeneric for m, n > 0.")
+	s, lds, ds, ldd, n := f.Load("s"), f.LoadBytes("lds"), f.Load("ds"), f.LoadBytes("ldd"), f.Load("n")
+	f.Preload(1, 0.5)
+	step := func(x, y vec) (vec, vec) {
+		t, w := f.Add(x, f.Const(1)), f.Copy(f.Const(0.5))
+		f.MulAdd(f.Mul(t, t), f.Const(0.5), w)
+		return w, f.Mul(y, t)
+	}
+	f.Loop("row", f.Load("m"), func() {
+		p, q := copyOf(f, s), copyOf(f, ds)
+		vectors, rest := f.R(), f.R()
+		f.LSRTo(2, n, vectors)
+		f.CBZ(vectors, "part")
+		f.Loop("vector", vectors, func() {
+			x, y := step(f.Read(mem{Base: p}), f.Read(mem{Base: q}))
+			f.Write(x, mem{Base: p})
+			f.Write(y, mem{Base: q})
+			advance(f, vector, p, q)
+		})
+		f.Label("part")
+		f.ANDTo(arm64.Lanes-1, n, rest)
+		f.CBZ(rest, "next")
+		x, y := step(f.ReadPart("s", p, rest), f.ReadPart("ds", q, rest))
+		f.WritePart("weights", x, p, rest)
+		f.WritePart("gradients", y, q, rest)
+		f.Label("next")
+		f.ADD(lds, s)
+		f.ADD(ldd, ds)
 	})
 	f.RET()
 }

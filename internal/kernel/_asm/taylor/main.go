@@ -25,6 +25,7 @@ func main() {
 		weights(v)
 		dots(v)
 		scale(v)
+		grad(v)
 	})
 	Generate()
 }
@@ -474,6 +475,67 @@ func scale(v *isa) {
 	ADDQ(ldd, dst)
 	ADDQ(lds, src)
 	ADDQ(U8(4), factors)
+	DECQ(m)
+	JNZ(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}
+
+func grad(v *isa) {
+	function(v, "taylorWeightsGrad", "func(s *float32, lds int, ds *float32, ldd, m, n int)", "is taylorWeightsGradGeneric for m, n > 0.")
+	s, lds, ds, ldd := args.Load("s"), args.LoadBytes("lds"), args.Load("ds"), args.LoadBytes("ldd")
+	m, whole := args.Load("m"), args.Load("n")
+	rest := GP64()
+	MOVQ(whole, rest)
+	ANDQ(U8(15), rest)
+	SUBQ(rest, whole)
+	SHLQ(U8(2), whole)
+	tail := tailMasks(v, rest)
+	v.Preload(1, 0.5)
+	one, half := v.Reg(1), v.Reg(0.5)
+	// step returns the weights and the gradients for those of products and of weights.
+	step := func(x, y vec) (vec, vec) {
+		VADDPS(one, x, x)
+		VMULPS(x, y, y)
+		VMULPS(x, x, x)
+		VFMADD213PS(half, half, x)
+		return x, y
+	}
+
+	Label("row")
+	at := GP64()
+	place := func(p reg.Register, disp int) Mem { return Mem{Base: p, Index: at, Scale: 1, Disp: disp} }
+	XORQ(at, at)
+	CMPQ(at, whole)
+	JGE(LabelRef("rest"))
+	Label("whole")
+	each(v, group, func(_, disp int) {
+		x, y := v.New(), v.New()
+		VMOVUPS(place(s, disp), x)
+		VMOVUPS(place(ds, disp), y)
+		x, y = step(x, y)
+		VMOVUPS(x, place(s, disp))
+		VMOVUPS(y, place(ds, disp))
+	})
+	ADDQ(U8(group), at)
+	CMPQ(at, whole)
+	JLT(LabelRef("whole"))
+	Label("rest")
+	TESTQ(rest, rest)
+	JZ(LabelRef("next"))
+	each(v, group, func(i, disp int) {
+		x, y := step(loadUnder(v, tail[i], place(s, disp)), loadUnder(v, tail[i], place(ds, disp)))
+		if v.Wide() {
+			VMOVUPS(x, tail[i], place(s, disp))
+			VMOVUPS(y, tail[i], place(ds, disp))
+		} else {
+			VMASKMOVPS(x, tail[i], place(s, disp))
+			VMASKMOVPS(y, tail[i], place(ds, disp))
+		}
+	})
+	Label("next")
+	ADDQ(lds, s)
+	ADDQ(ldd, ds)
 	DECQ(m)
 	JNZ(LabelRef("row"))
 	VZEROUPPER()
