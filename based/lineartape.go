@@ -22,8 +22,12 @@ func (m *LinearAttention) record(t *linearTape, dst, src tensor.Seq, attend func
 	t.mixer, t.src = m, keep(dst, src)
 	wide := func(n int) tensor.Seq { return tensor.GetSeq(src.Batch, src.Len, n) }
 	q, k, v := wide(m.q.Out()), wide(m.k.Out()), wide(m.v.Out())
-	m.q.Apply(q, src)
-	m.k.Apply(k, src)
+	if m.paired() {
+		m.pairApply(q, k, src)
+	} else {
+		m.q.Apply(q, src)
+		m.k.Apply(k, src)
+	}
 	m.v.Apply(v, src)
 	out := wide(m.v.Out())
 	if err := attend(out, q, k, v); err != nil {
@@ -70,8 +74,12 @@ func (t *linearTape) backward(dsrc, ddst tensor.Seq, grads seqmix.Grads, sums *s
 	dout, dq, dk, dv := take(a.out), take(a.q), take(a.k), take(a.v)
 	m.proj.Backward(dout, ddst, a.out, grads)
 	a.backward(dq, dk, dv, dout, grads, sums)
-	m.q.Backward(dsrc, dq, t.src, grads)
-	m.k.BackwardAdd(dsrc, dk, t.src, grads)
+	if m.paired() {
+		m.pairBackward(dsrc, dq, dk, t.src, grads)
+	} else {
+		m.q.Backward(dsrc, dq, t.src, grads)
+		m.k.BackwardAdd(dsrc, dk, t.src, grads)
+	}
 	m.v.BackwardAdd(dsrc, dv, t.src, grads)
 	tensor.PutScratch(s)
 }
