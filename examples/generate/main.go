@@ -19,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -27,6 +28,7 @@ import (
 	"github.com/seqmix/seqmix/lm"
 	"github.com/seqmix/seqmix/tensor"
 	"github.com/seqmix/seqmix/tokenizer"
+	"github.com/seqmix/seqmix/tokenizer/textmodel"
 )
 
 //go:embed model.safetensors
@@ -57,6 +59,7 @@ var errFlags = errors.New("wrong flags")
 // options are what the command line says.
 type options struct {
 	model, prompt string
+	prompted      bool // whether there is a -prompt
 	n             int
 	sampler       lm.Sampler
 	weights       tensor.DType
@@ -69,9 +72,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	f := flag.NewFlagSet("generate", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.StringVar(&o.model, "model", "", "`file` that examples/train wrote (default: the model within)")
-	f.StringVar(&o.prompt, "prompt", defaultPrompt, "`text` to go on with; empty for a new file")
-	f.IntVar(&o.n, "n", 1000, "bytes to write, at most")
+	f.StringVar(&o.model, "model", "", "`file` that examples/train or examples/graft wrote (default: the model within)")
+	f.StringVar(&o.prompt, "prompt", defaultPrompt, "`text` to go on with; empty for a new file, as it is for models of other tokens than bytes if there is none")
+	f.IntVar(&o.n, "n", 1000, "bytes, or other tokens of the model, to write, at most")
 	f.Float64Var(&o.sampler.Temperature, "temperature", 0.9, "how daring to be; 0 takes the likeliest byte always")
 	f.Float64Var(&o.sampler.TopP, "top-p", 0.95, "the likeliest bytes that are this likely together are drawn from; 1 for all")
 	f.Uint64Var(&o.sampler.Seed, "seed", 1, "writes another text")
@@ -88,6 +91,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	} else if err != nil {
 		return o, errFlags
 	}
+	f.Visit(func(f *flag.Flag) { o.prompted = o.prompted || f.Name == "prompt" })
 	switch {
 	case f.NArg() > 0:
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
@@ -115,9 +119,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	parameters, size := m.Size()
 	fmt.Fprintf(stderr, "%d parameters in %.1f MB: %s\n", parameters, float64(size)/1e6, strings.Join(c.Pattern, ", "))
 	if o.judge {
+		if c.Vocabulary > 0 {
+			return fmt.Errorf("-judge: %s is not a model of bytes", o.model)
+		}
 		return judge(ctx, m, o, stdout, stderr)
 	}
-	return write(ctx, m, o, stdout, stderr)
+	t, err := c.Text(m, filepath.Dir(o.model))
+	if err != nil {
+		return err
+	}
+	if c.Vocabulary > 0 && !o.prompted {
+		o.prompt = "" // the default is for Go
+	}
+	return write(ctx, t, o, stdout, stderr)
 }
 
 // open reads the model of a file, or the one within.
@@ -134,7 +148,7 @@ func open(path string) (*lm.Model, hybrid.Config, error) {
 }
 
 // write writes text as it comes, after its prompt.
-func write(ctx context.Context, m *lm.Model, o options, stdout, stderr io.Writer) error {
+func write(ctx context.Context, m *textmodel.Model, o options, stdout, stderr io.Writer) error {
 	s, err := m.NewSession()
 	if err != nil {
 		return err
@@ -143,29 +157,29 @@ func write(ctx context.Context, m *lm.Model, o options, stdout, stderr io.Writer
 		return err
 	}
 	start := time.Now()
-	prompt := append([]int{0}, tokenizer.Bytes{}.Encode(o.prompt)...)
+	prompt := m.Encode(o.prompt)
 	if err := s.Feed(prompt...); err != nil {
 		return err
 	}
 	read := time.Since(start)
-	n, start := 0, time.Now()
-	for id, err := range s.Generate(ctx, lm.Options{MaxTokens: o.n, Stop: []int{0}, Sampler: o.sampler}) {
+	n, start, text := 0, time.Now(), tokenizer.NewDecoder(m.Tokenizer, o.prompt == "")
+	for id, err := range s.Generate(ctx, lm.Options{MaxTokens: o.n, Stop: m.End, Sampler: o.sampler}) {
 		if err != nil {
 			fmt.Fprintln(stdout)
 			return err
 		}
-		if _, err := stdout.Write([]byte{byte(id)}); err != nil {
+		if _, err := io.WriteString(stdout, text.Next(id)); err != nil {
 			return err
 		}
 		n++
 	}
 	wrote := time.Since(start)
-	fmt.Fprintln(stdout)
+	fmt.Fprintln(stdout, text.Flush())
 	state, err := s.AppendBinary(nil)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stderr, "\nprompt: %d tokens, %.0f tokens/s; text: %d tokens, %.0f tokens/s; a token is a byte; the text so far is kept in %.0f kB\n",
+	fmt.Fprintf(stderr, "\nprompt: %d tokens, %.0f tokens/s; text: %d tokens, %.0f tokens/s; the text so far is kept in %.0f kB\n",
 		len(prompt), float64(len(prompt))/read.Seconds(), n, float64(n)/wrote.Seconds(), float64(len(state))/1e3)
 	return nil
 }

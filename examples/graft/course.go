@@ -45,4 +45,10 @@ func (p *course) report(done int, loss float64) error {
 	return err
 }
 
+// set says how many steps are done of what has no loss.
+func (p *course) set(done int) {
+	p.bar.Describe(p.what)
+	_ = p.bar.Set(done)
+}
+
 func (p *course) finish() { _ = p.bar.Finish() }

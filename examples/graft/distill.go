@@ -49,7 +49,7 @@ func (g *grafter) distill(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		b := g.corpus.Batch(g.seed+1, step, g.batch, g.length)
+		b := g.tokens.Batch(g.seed+1, step, g.batch, g.length)
 		loss, grads, err := s.run(b.Size(), func(lo, hi int, grads seqmix.Grads) (float64, error) {
 			return imitate(g.student, g.teacher, g.layers, b.IDs[lo*b.Len:hi*b.Len], b.Len, grads)
 		})

@@ -12,17 +12,14 @@ import (
 	"github.com/seqmix/seqmix/train"
 )
 
-// heldOut cuts the held-out files into sequences and returns about so many bytes of them,
+// heldOut cuts the held-out files into sequences and returns about so many tokens of them,
 // from places that are evenly distributed.
-func heldOut(c *corpus.Corpus, length, most int) ([]train.Batch, error) {
+func heldOut(c *corpus.Tokens, length, most int) ([]train.Batch, error) {
 	var pieces []train.Batch
 	for _, text := range c.Held {
-		text = append([]byte{0}, text...)
 		for ; len(text) > length; text = text[length:] {
 			b := train.Batch{Len: length}
-			for i, v := range text[:length] {
-				b.IDs, b.Labels = append(b.IDs, int(v)), append(b.Labels, int(text[i+1]))
-			}
+			b.IDs, b.Labels = append(b.IDs, text[:length]...), append(b.Labels, text[1:length+1]...)
 			pieces = append(pieces, b)
 		}
 	}
@@ -42,10 +39,25 @@ func heldOut(c *corpus.Corpus, length, most int) ([]train.Batch, error) {
 	return batches, nil
 }
 
-// bitsPerByte is the unit of losses.
-const bitsPerByte = "bits per byte"
+// The units of losses.
+const (
+	bitsPerByte  = "bits per byte"
+	bitsPerToken = "bits per token"
+)
 
-// bits returns the bits that a byte of the batches takes.
+// bytesPerToken returns how many bytes of text a label of the batches stands for in the mean.
+func bytesPerToken(c *corpus.Tokens, batches []train.Batch) float64 {
+	sum, n := 0, 0
+	for _, b := range batches {
+		for _, id := range b.Labels {
+			sum += c.Width[id]
+		}
+		n += len(b.Labels)
+	}
+	return float64(sum) / float64(n)
+}
+
+// bits returns the bits that a token of the batches takes.
 func bits(m *lm.Model, batches []train.Batch) (float64, error) {
 	g, err := train.NewGradient(m, 0)
 	if err != nil {
@@ -62,13 +74,13 @@ func bits(m *lm.Model, batches []train.Batch) (float64, error) {
 	return all.Mean() / math.Ln2, nil
 }
 
-// A cost is what a model takes to write one byte after a long text.
+// A cost is what a model takes to write one token after a long text.
 type cost struct {
-	perByte time.Duration
-	state   int // bytes of the state
+	perToken time.Duration
+	state    int // bytes of the state
 }
 
-// burst is how many bytes are decoded between two looks at the clock, and bursts how often.
+// burst is how many tokens are decoded between two looks at the clock, and bursts how often.
 const burst, bursts = 2, 200
 
 // costs measures models after a text, in turn, and takes the fastest burst of each.
@@ -95,8 +107,8 @@ func costs(models []*lm.Model, text []int) ([]cost, error) {
 				}
 				s.Logits()
 			}
-			if d := time.Since(begin) / burst; list[i].perByte == 0 || d < list[i].perByte {
-				list[i].perByte = d
+			if d := time.Since(begin) / burst; list[i].perToken == 0 || d < list[i].perToken {
+				list[i].perToken = d
 			}
 		}
 	}

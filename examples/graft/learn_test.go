@@ -10,6 +10,7 @@ import (
 	"github.com/seqmix/seqmix/examples/internal/hybrid"
 	"github.com/seqmix/seqmix/lm"
 	"github.com/seqmix/seqmix/tensor"
+	"github.com/seqmix/seqmix/tokenizer"
 	"github.com/seqmix/seqmix/train"
 )
 
@@ -234,7 +235,8 @@ func TestExceptNew(t *testing.T) {
 // TestHeldOut checks that sequences are of the held-out files, with the byte that follows.
 func TestHeldOut(t *testing.T) {
 	c := &corpus.Corpus{Held: [][]byte{[]byte("abcdefghijklmnopqrs"), []byte("short"), []byte("ABCDEFGHIJ")}}
-	batches, err := heldOut(c, 8, 1000)
+	k := c.Encode(tokenizer.Bytes{}, []int{0})
+	batches, err := heldOut(k, 8, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +249,7 @@ func TestHeldOut(t *testing.T) {
 			t.Errorf("byte %d is %d, want %d", i, id, want[i])
 		}
 	}
-	if fewer, err := heldOut(c, 8, 16); err != nil || len(fewer) != 1 || fewer[0].Size() != 2 {
+	if fewer, err := heldOut(k, 8, 16); err != nil || len(fewer) != 1 || fewer[0].Size() != 2 {
 		t.Errorf("of 16 bytes: %v (%v)", fewer, err)
 	}
 }
@@ -268,8 +270,8 @@ func TestCosts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := far[0].state > near[0].state+10; got != grows || near[0].perByte <= 0 {
-			t.Errorf("%s: %d bytes after 100, %d after 1000; %v for one", name, near[0].state, far[0].state, near[0].perByte)
+		if got := far[0].state > near[0].state+10; got != grows || near[0].perToken <= 0 {
+			t.Errorf("%s: %d bytes after 100, %d after 1000; %v for one", name, near[0].state, far[0].state, near[0].perToken)
 		}
 	}
 }

@@ -6,6 +6,12 @@
 //	go run ./examples/graft
 //	go run ./examples/graft -mixer based -layers 0,1,2,3
 //	go run ./examples/graft -model trained/model.safetensors -layers 2
+//	go run ./examples/graft -model stories260K.bin -data stories.txt
+//
+// The model can be one that examples/train wrote; a Llama in a folder of Hugging Face; or a
+// file of llama2.c. Of the latter two, text is read with their own tokenizer, which lies
+// beside them, and is kept beside the new model. If no text is given, such a model writes
+// what it learns from itself.
 //
 // Without -model it first trains a small model of bytes on the source of Go's standard
 // library, and keeps it for the next time.
@@ -23,7 +29,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/seqmix/seqmix/examples/internal/corpus"
 	"github.com/seqmix/seqmix/examples/internal/hybrid"
 )
 
@@ -43,10 +48,11 @@ func main() {
 
 // options are what the command line says.
 type options struct {
-	model  string // file of the teacher; "" for one that is trained here
-	layers []int  // nil for all layers of attention
-	mixer  string // as the pattern of the new model calls it
-	random bool   // whether the new layers begin at random
+	model     string // file or folder of the teacher; "" for one that is trained here
+	tokenizer string // its tokenizer; "" for the one beside it
+	layers    []int  // nil for all layers of attention
+	mixer     string // as the pattern of the new model calls it
+	random    bool   // whether the new layers begin at random
 
 	teacherConfig hybrid.Config
 	teacherSteps  int
@@ -58,12 +64,14 @@ type options struct {
 	newOnly        bool    // only new layers and norms learn
 	control        bool    // whether the teacher learns as long, to compare
 
-	data, extensions string
-	length, batch    int
-	held             int // bytes of held-out text
-	position         int // at which speeds and states are measured
-	seed             uint64
-	dir              string
+	data          string // "" for what the teacher calls for
+	extensions    []string
+	samples       int // texts that the teacher writes if it has to
+	length, batch int
+	held          int // tokens of held-out text
+	position      int // at which speeds and states are measured
+	seed          uint64
+	dir           string
 }
 
 // mixers lists what -mixer may be, with the names that patterns have for them.
@@ -72,7 +80,8 @@ var mixers = map[string]string{"mamba": "mamba-graft", "mamba2": "mamba2-graft",
 func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("graft", flag.ContinueOnError)
-	f.StringVar(&o.model, "model", "", "model that examples/train wrote (default: trains a small one, and keeps it in -out)")
+	f.StringVar(&o.model, "model", "", "model that examples/train wrote, folder of a Llama of Hugging Face, or file of llama2.c (default: trains a small one, and keeps it in -out)")
+	f.StringVar(&o.tokenizer, "tokenizer", "", "tokenizer of a Llama, file or folder (default: what lies beside -model)")
 	layers := f.String("layers", "1,3", "blocks whose attention is replaced, from 0, or all")
 	mixer := f.String("mixer", "mamba2", "what takes its place: mamba, mamba2, hyena, based")
 	start := f.String("init", "attention", "what the new layers begin as: attention, random")
@@ -88,11 +97,12 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.teacherConfig.Heads, "heads", 4, "its heads")
 	f.IntVar(&o.teacherConfig.Hidden, "hidden", 256, "width of the gated network in each of its blocks")
 	blocks := f.Int("blocks", 4, "its blocks")
-	f.StringVar(&o.data, "data", "", "file or folder with text (default: the source of Go's standard library)")
-	f.StringVar(&o.extensions, "ext", ".go", "extensions of the files in the folder, separated by commas")
-	f.IntVar(&o.length, "length", 256, "bytes of a sequence")
+	f.StringVar(&o.data, "data", "", "file or folder with text (default: for a Llama, what it writes itself, which is kept in -out; else the source of Go's standard library)")
+	f.IntVar(&o.samples, "samples", 1000, "texts that a Llama writes itself, without -data")
+	extensions := f.String("ext", ".go", "extensions of the files in the folder of -data, separated by commas")
+	f.IntVar(&o.length, "length", 256, "bytes, or tokens of a Llama, of a sequence")
 	f.IntVar(&o.batch, "batch", 16, "sequences of a step")
-	f.IntVar(&o.held, "held", 100_000, "bytes of held-out text that models are judged by")
+	f.IntVar(&o.held, "held", 100_000, "bytes, or tokens, of held-out text that models are judged by")
 	f.IntVar(&o.position, "position", 4096, "position at which the speed of decoding and the state are measured")
 	f.Uint64Var(&o.seed, "seed", 1, "makes another teacher and other batches")
 	f.StringVar(&o.dir, "out", "grafted", "folder for the teacher and the new model")
@@ -121,11 +131,7 @@ func parse(args []string) (options, error) {
 	}
 	o.teacherConfig.Pattern = slices.Repeat([]string{attentionName}, *blocks)
 	o.teacherConfig.Window = unlimited
-	if o.data == "" {
-		if o.data, err = corpus.StandardLibrary(); err != nil {
-			return o, fmt.Errorf("%w (-data names other text)", err)
-		}
-	}
+	o.extensions = strings.Split(*extensions, ",")
 	return o, o.check()
 }
 
@@ -166,6 +172,8 @@ func (o *options) check() error {
 		return fmt.Errorf("-distill %d -steps %d -teacher %d: want at least 0, 0 and 1", o.distill, o.steps, o.teacherSteps)
 	case o.length < 2 || o.batch < 1 || o.held < o.length || o.position < 1:
 		return fmt.Errorf("-length %d -batch %d -held %d -position %d: want at least 2, 1, -length and 1", o.length, o.batch, o.held, o.position)
+	case o.samples < 1:
+		return fmt.Errorf("-samples %d: want at least 1", o.samples)
 	case !(o.rate > 0) || !(o.distillRate > 0):
 		return fmt.Errorf("-lr %v -distill-lr %v: want more than 0", o.rate, o.distillRate)
 	case !(o.kl >= 0 && o.kl <= 1):
@@ -182,16 +190,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	c, err := corpus.Read(o.data, strings.Split(o.extensions, ","))
-	if err != nil {
-		return err
-	}
-	if o.length >= len(c.Text) {
-		return fmt.Errorf("-length %d: the text has %d bytes", o.length, len(c.Text))
-	}
 	if err := os.MkdirAll(o.dir, 0o777); err != nil {
 		return err
 	}
-	g := &grafter{options: o, corpus: c, out: out}
+	g := &grafter{options: o, out: out}
 	return g.run(ctx)
 }

@@ -40,18 +40,26 @@ func newProfile(m *attention.MultiHead, in tensor.Seq) (*profile, error) {
 	for name, p := range m.Params() {
 		w[name] = dense(p)
 	}
-	p := &profile{value: w["v_proj.weight"], out: w["o_proj.weight"]}
+	c := m.Config()
+	// Heads that share keys and values have copies of their own.
+	shared := func(name string, h int) mat.Matrix {
+		h = h * c.KVHeads / c.Heads
+		return w[name].Slice(h*c.HeadDim, (h+1)*c.HeadDim, 0, c.Dim)
+	}
+	p := &profile{value: mat.NewDense(c.Heads*c.HeadDim, c.Dim, nil), out: w["o_proj.weight"]}
 	p.mean = mean(in)
 	p.covariance = spread(in, p.mean)
 	p.moment = spread(in, make([]float64, in.Dim))
-	c := m.Config()
 	turns, err := newTurns(c, in.Len)
 	if err != nil {
 		return nil, err
 	}
 	for h := range c.Heads {
-		rows := func(a *mat.Dense) mat.Matrix { return a.Slice(h*c.HeadDim, (h+1)*c.HeadDim, 0, c.Dim) }
-		q, k := rows(w["q_proj.weight"]), rows(w["k_proj.weight"])
+		rows := func(a *mat.Dense) *mat.Dense {
+			return a.Slice(h*c.HeadDim, (h+1)*c.HeadDim, 0, c.Dim).(*mat.Dense)
+		}
+		rows(p.value).Copy(shared("v_proj.weight", h))
+		q, k := rows(w["q_proj.weight"]), shared("k_proj.weight", h)
 		weights := turns.weights(q, k, in, float64(c.Scale))
 		var form mat.Dense
 		form.Product(q.T(), turns.mean(weights), k)
@@ -110,8 +118,17 @@ func spread(in tensor.Seq, around []float64) *mat.TriDense {
 // turns are the cosines and sines by which rotary embeddings turn pairs of elements, for
 // each distance. Without rotations there are no pairs.
 type turns struct {
-	width    int // of a head
-	cos, sin [][]float32
+	width       int // of a head
+	interleaved bool
+	cos, sin    [][]float32
+}
+
+// pair returns the elements that are turned together.
+func (t *turns) pair(p int) (i, j int) {
+	if t.interleaved {
+		return 2 * p, 2*p + 1
+	}
+	return p, p + len(t.cos[0]) // halves are paired
 }
 
 func newTurns(c attention.MultiHeadConfig, length int) (*turns, error) {
@@ -123,6 +140,7 @@ func newTurns(c attention.MultiHeadConfig, length int) (*turns, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.interleaved = c.RoPE.Interleaved
 	for d := range length {
 		t.cos[d], t.sin[d] = make([]float32, rope.Pairs()), make([]float32, rope.Pairs())
 		rope.Table(t.cos[d], t.sin[d], d)
@@ -137,14 +155,14 @@ func (t *turns) mean(weights []float64) *mat.Dense {
 	for i := range t.width {
 		r.Set(i, i, 1)
 	}
-	pairs := len(t.cos[0])
-	for i := range pairs {
+	for p := range t.cos[0] {
 		c, s := 0.0, 0.0
+		amplitude := float64(t.cos[0][p]) // of queries and of keys
 		for d, w := range weights {
-			c += w * float64(t.cos[d][i])
-			s += w * float64(t.sin[d][i])
+			c += w * amplitude * float64(t.cos[d][p])
+			s += w * amplitude * float64(t.sin[d][p])
 		}
-		j := i + pairs // halves are paired
+		i, j := t.pair(p)
 		r.Set(i, i, c)
 		r.Set(j, j, c)
 		r.Set(i, j, s)
@@ -191,8 +209,9 @@ func (t *turns) turn(x *mat.Dense) {
 		row := x.RawRowView(i)
 		for p, c := range t.cos[i] {
 			cos, sin := float64(c), float64(t.sin[i][p])
-			a, b := row[p], row[p+len(t.cos[i])]
-			row[p], row[p+len(t.cos[i])] = a*cos-b*sin, b*cos+a*sin
+			k, l := t.pair(p)
+			a, b := row[k], row[l]
+			row[k], row[l] = a*cos-b*sin, b*cos+a*sin
 		}
 	}
 }

@@ -14,12 +14,9 @@ import (
 // newStudent returns a copy of the teacher that has other mixers, which begin at random, in
 // the places of layers, and what describes it.
 func newStudent(teacher *lm.Model, config hybrid.Config, layers []int, mixer string, length int, seed uint64) (*lm.Model, hybrid.Config, error) {
-	config.Pattern = slices.Clone(config.Pattern)
-	for _, i := range layers {
-		if i >= len(config.Pattern) || config.Pattern[i] != attentionName {
-			return nil, config, fmt.Errorf("-layers %d: the blocks of the teacher, from 0, are %v", i, config.Pattern)
-		}
-		config.Pattern[i] = mixer
+	config, err := newPattern(config, layers, mixer)
+	if err != nil {
+		return nil, config, err
 	}
 	if teacher.MaxLen == 0 {
 		config.MaxLen = length
@@ -30,6 +27,7 @@ func newStudent(teacher *lm.Model, config hybrid.Config, layers []int, mixer str
 	}
 	copyParams(m.Embedding, teacher.Embedding)
 	copyParams(m.Norm, teacher.Norm)
+	copyParams(m.Head, teacher.Head)
 	for i, layer := range m.Layers {
 		if !slices.Contains(layers, i) {
 			copyParams(layer, teacher.Layers[i])
@@ -39,6 +37,21 @@ func newStudent(teacher *lm.Model, config hybrid.Config, layers []int, mixer str
 		copyParams(layer.(seqmix.Stack)[1:], teacher.Layers[i].(seqmix.Stack)[1:])
 	}
 	return m, config, nil
+}
+
+// newPattern returns the configuration with other mixers in the places of layers of attention.
+func newPattern(config hybrid.Config, layers []int, mixer string) (hybrid.Config, error) {
+	config.Pattern = slices.Clone(config.Pattern)
+	for _, i := range layers {
+		if i >= len(config.Pattern) {
+			return config, fmt.Errorf("-layers %d: the teacher has blocks 0 to %d", i, len(config.Pattern)-1)
+		}
+		if config.Pattern[i] != attentionName {
+			return config, fmt.Errorf("-layers %d: this block of the teacher is %s, not %s", i, config.Pattern[i], attentionName)
+		}
+		config.Pattern[i] = mixer
+	}
+	return config, nil
 }
 
 // copyParams sets the parameters of a part of a model to those of one of the same shape.

@@ -25,30 +25,32 @@ const (
 	modelFile      = "model.safetensors"
 )
 
-// findTeacher loads the teacher, and trains it before if there is none.
-func (g *grafter) findTeacher(ctx context.Context) error {
-	path := g.model
-	if path == "" {
-		path = filepath.Join(g.dir, teacherFile)
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			if err := g.trainTeacher(ctx, path); err != nil {
-				return err
-			}
+// ownTeacher loads the teacher in -out, and trains it before if there is none.
+func (g *grafter) ownTeacher(ctx context.Context) error {
+	path := filepath.Join(g.dir, teacherFile)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := g.trainTeacher(ctx, path); err != nil {
+			return err
 		}
 	}
-	m, c, err := load(path)
+	s, err := openSaved(path)
 	if err != nil {
 		return err
 	}
-	if g.model == "" && !sameConfig(c, g.teacherConfig) {
+	if !sameConfig(s.config, g.teacherConfig) {
 		return fmt.Errorf("%s is another model than -blocks, -dim, -heads and -hidden say: -out names another folder", path)
 	}
-	if m.MaxLen > 0 && g.length > m.MaxLen {
-		return fmt.Errorf("-length %d: %s takes %d", g.length, path, m.MaxLen)
+	return g.take(path, s)
+}
+
+// take makes a model the teacher.
+func (g *grafter) take(path string, s *source) error {
+	if s.MaxLen > 0 && g.length > s.MaxLen {
+		return fmt.Errorf("-length %d: %s takes %d", g.length, path, s.MaxLen)
 	}
-	g.teacher, g.config = m, c
-	parameters, _ := m.Size()
-	fmt.Fprintf(g.out, "teacher  %s: %d parameters, blocks %v\n", path, parameters, c.Pattern)
+	g.source, g.teacher, g.config = s, s.Model.Model, s.config
+	parameters, _ := s.Size()
+	fmt.Fprintf(g.out, "teacher  %s: %d parameters, blocks %v\n", path, parameters, s.config.Pattern)
 	return nil
 }
 
@@ -82,7 +84,7 @@ func (g *grafter) trainTeacher(ctx context.Context, path string) error {
 	r, err := train.NewRun(m, train.Config{
 		Steps: g.teacherSteps,
 		Batch: func(step int) ([]train.Batch, error) {
-			return []train.Batch{g.corpus.Batch(g.seed, step, g.batch, g.length)}, nil
+			return []train.Batch{g.tokens.Batch(g.seed, step, g.batch, g.length)}, nil
 		},
 		Rate:  train.WarmupCosine(0, rate, rate/10, g.teacherSteps/12, g.teacherSteps),
 		Clip:  1,
@@ -95,7 +97,7 @@ func (g *grafter) trainTeacher(ctx context.Context, path string) error {
 	if err := r.Load(runPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w (a teacher of another shape? -out names another folder)", err)
 	}
-	fmt.Fprintf(g.out, "training a teacher with %d blocks of attention on %.1f MB of text, from step %d\n", len(config.Pattern), float64(g.corpus.Bytes)/1e6, r.Steps())
+	fmt.Fprintf(g.out, "training a teacher with %d blocks of attention on %.1f million bytes of text, from step %d\n", len(config.Pattern), float64(len(g.tokens.IDs))/1e6, r.Steps())
 	p := newCourse(g.out, "teacher", bitsPerByte, g.teacherSteps)
 	err = r.Run(ctx, func(s train.Step) error {
 		return p.report(s.Step+1, s.Score.Mean()/math.Ln2)

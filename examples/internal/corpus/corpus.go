@@ -106,13 +106,17 @@ func (c *Corpus) add(data []byte, held bool) {
 // Batch returns so many sequences of a length, which is less than that of the text, from
 // random places. It is a function of the seed and the step.
 func (c *Corpus) Batch(seed uint64, step, size, length int) train.Batch {
+	return batch(c.Text, seed, step, size, length)
+}
+
+func batch[T byte | int32](text []T, seed uint64, step, size, length int) train.Batch {
 	r := rand.New(rand.NewPCG(seed, uint64(step)))
 	b := train.Batch{Len: length}
 	for range size {
-		at := r.IntN(len(c.Text) - length)
-		for i, v := range c.Text[at : at+length] {
+		at := r.IntN(len(text) - length)
+		for i, v := range text[at : at+length] {
 			b.IDs = append(b.IDs, int(v))
-			b.Labels = append(b.Labels, int(c.Text[at+i+1]))
+			b.Labels = append(b.Labels, int(text[at+i+1]))
 		}
 	}
 	return b

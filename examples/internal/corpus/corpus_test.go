@@ -12,6 +12,7 @@ import (
 	"github.com/seqmix/seqmix/examples/internal/corpus"
 	"github.com/seqmix/seqmix/lm"
 	"github.com/seqmix/seqmix/nn"
+	"github.com/seqmix/seqmix/tokenizer"
 )
 
 func write(t *testing.T, path, text string) {
@@ -104,5 +105,28 @@ func TestErrors(t *testing.T) {
 		if _, err := corpus.Read(path, []string{".txt"}); err == nil {
 			t.Errorf("%s: no error", path)
 		}
+	}
+}
+
+// TestEncode reads a corpus as bytes, which gives the same batches, and with a tokenizer.
+func TestEncode(t *testing.T) {
+	c := &corpus.Corpus{Text: []byte("\x00one file\x00another, of pages"), Held: [][]byte{[]byte("held")}}
+	k := c.Encode(tokenizer.Bytes{}, []int{0})
+	if got, want := k.Batch(1, 2, 3, 7), c.Batch(1, 2, 3, 7); !slices.Equal(got.IDs, want.IDs) || !slices.Equal(got.Labels, want.Labels) {
+		t.Errorf("batch %v, want %v", got, want)
+	}
+	if !slices.Equal(k.Held[0], []int{0, 'h', 'e', 'l', 'd'}) || k.Width['x'] != 1 {
+		t.Errorf("held-out tokens %v; x is %d wide", k.Held[0], k.Width['x'])
+	}
+	chars, err := tokenizer.NewChars([]string{"?", "<begin>", "e", "é", "ab"}, "?")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k = (&corpus.Corpus{Text: []byte("\x00eé\x00e"), Held: [][]byte{[]byte("é")}}).Encode(chars, []int{1})
+	if !slices.Equal(k.IDs, []int32{1, 2, 3, 1, 2}) || !slices.Equal(k.Held[0], []int{1, 3}) {
+		t.Errorf("tokens %v, held out %v", k.IDs, k.Held)
+	}
+	if k.Width[2] != 1 || k.Width[3] != 2 {
+		t.Errorf("widths %v", k.Width)
 	}
 }

@@ -1,8 +1,9 @@
-// Package hybrid makes language models of bytes whose blocks are of several kinds, and
+// Package hybrid makes language models, of bytes mostly, whose blocks are of several kinds, and
 // keeps them in files that say what they are.
 package hybrid
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,6 +37,15 @@ type Config struct {
 	Window int `json:"window"`            // previous positions that attention sees
 	Hidden int `json:"hidden"`            // of the gated network in each block; 0 for no network
 	MaxLen int `json:"max_len,omitempty"` // positions that hyena can take
+
+	// Models of other tokens than bytes, as Describe finds them, have in addition:
+	Vocabulary int                        `json:"vocabulary,omitempty"` // rows of the embedding; 0 for the bytes
+	Tokens     int                        `json:"tokens,omitempty"`     // rows that are tokens; 0 for all
+	Untied     bool                       `json:"untied,omitempty"`     // whether the head is not the embedding
+	Eps        float32                    `json:"eps,omitempty"`        // of norms; 1e-5 by default
+	Attention  *attention.MultiHeadConfig `json:"attention,omitempty"`  // in place of what Heads and Window say
+	Begin      []int                      `json:"begin,omitempty"`      // what texts begin with
+	End        []int                      `json:"end,omitempty"`        // what texts end with, each of them
 }
 
 // Mixers lists what a pattern may hold. Those whose names end in -graft have the shapes and
@@ -55,6 +65,9 @@ func (c Config) mixer(name string) (mixer, error) {
 	case "mamba2":
 		return ssm.NewMamba2(ssm.Mamba2Config{DModel: c.Dim, HeadDim: 32, DState: 64})
 	case "attention":
+		if c.Attention != nil {
+			return attention.NewMultiHead(*c.Attention)
+		}
 		return attention.NewMultiHead(attention.MultiHeadConfig{Dim: c.Dim, Heads: c.Heads, Left: &c.Window, RoPE: new(attention.RoPEConfig)})
 	case "based":
 		return based.NewLinearAttention(based.LinearAttentionConfig{DModel: c.Dim, Heads: c.Heads})
@@ -96,10 +109,17 @@ func New(c Config, r *rand.Rand) (*lm.Model, error) {
 	if len(c.Pattern) == 0 || c.Dim < 1 || c.Heads < 1 || c.Window < 0 || c.Hidden < 0 || c.MaxLen < 0 {
 		return nil, fmt.Errorf("a model with the pattern %v, %d wide, %d heads, a window of %d, %d hidden, %d long", c.Pattern, c.Dim, c.Heads, c.Window, c.Hidden, c.MaxLen)
 	}
-	const eps = 1e-5
-	e := nn.NewEmbedding(Vocabulary, c.Dim)
+	if c.Vocabulary < 0 || c.Tokens < 0 || c.Eps < 0 {
+		return nil, fmt.Errorf("a model of %d tokens in %d rows, with %v in its norms", c.Tokens, c.Vocabulary, c.Eps)
+	}
+	eps := cmp.Or(c.Eps, 1e-5)
+	e := nn.NewEmbedding(cmp.Or(c.Vocabulary, Vocabulary), c.Dim)
 	e.Init(r, 0.02)
-	m := &lm.Model{Embedding: e, Head: e.Head(), Norm: nn.NewRMSNorm(c.Dim, eps)}
+	m := &lm.Model{Embedding: e, Head: e.Head(), Norm: nn.NewRMSNorm(c.Dim, eps), Vocabulary: c.Tokens}
+	if c.Untied {
+		m.Head = nn.NewLinear(c.Dim, e.Vocabulary(), false)
+		m.Head.Init(r)
+	}
 	if slices.ContainsFunc(c.Pattern, func(name string) bool { return strings.HasPrefix(name, "hyena") }) {
 		m.MaxLen = c.MaxLen
 	}
