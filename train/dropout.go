@@ -50,15 +50,27 @@ func (d *dropout) draw(b Batch, draws []rand.PCG, width int) {
 	}
 	n := b.Len * fours(width)
 	d.zeros = slices.Grow(d.zeros[:0], n*len(draws))[:n*len(draws)]
-	for i := range draws {
-		r, zeros := &draws[i], d.zeros[i*n:(i+1)*n]
+	zeros := d.zeros
+	// Two sequences at a time: a number takes long to follow the one before it.
+	for ; len(draws) > 1; draws = draws[2:] {
+		x, y := draws[0], draws[1]
+		zerosX, zerosY := zeros[:n], zeros[n:2*n]
+		for k := range zerosX {
+			zerosX[k], zerosY[k] = dropped(x.Uint64(), below), dropped(y.Uint64(), below)
+		}
+		draws[0], draws[1], zeros = x, y, zeros[2*n:]
+	}
+	if len(draws) > 0 {
 		for k := range zeros {
-			// The difference of what is below the share has the upper bits: no branch could
-			// be foretold.
-			v := r.Uint64()
-			zeros[k] = uint8((v&0xffff-below)>>63 | (v>>16&0xffff-below)>>62&2 | (v>>32&0xffff-below)>>61&4 | (v>>48-below)>>60&8)
+			zeros[k] = dropped(draws[0].Uint64(), below)
 		}
 	}
+}
+
+// dropped returns the bits of those of the four draws in v that are below the share. Their
+// difference has the upper bits: no branch could be foretold.
+func dropped(v, below uint64) uint8 {
+	return uint8((v&0xffff-below)>>63 | (v>>16&0xffff-below)>>62&2 | (v>>32&0xffff-below)>>61&4 | (v>>48-below)>>60&8)
 }
 
 // fours returns the number of groups of four that hold n elements.
