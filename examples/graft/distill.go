@@ -43,26 +43,19 @@ func (g *grafter) distill(ctx context.Context) error {
 	}
 	rate := train.WarmupCosine(0, g.distillRate, g.distillRate/20, g.options.distill/20, g.options.distill)
 	s := newShards(params, isConstant)
-	p := newCourse(g.out, "distillation", "of the outputs unexplained", g.options.distill)
-	defer p.finish()
-	for step := range g.options.distill {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+	learn := func(step int) (float64, error) {
 		b := g.tokens.Batch(g.seed+1, step, g.batch, g.length)
 		loss, grads, err := s.run(b.Size(), func(lo, hi int, grads seqmix.Grads) (float64, error) {
 			return imitate(g.student, g.teacher, g.layers, b.IDs[lo*b.Len:hi*b.Len], b.Len, grads)
 		})
 		if err != nil {
-			return err
+			return 0, err
 		}
 		train.Clip(grads, train.Norm(grads, params), 1)
 		adamw.Step(grads, rate(step))
-		if err := p.report(step+1, loss/float64(min(b.Size(), maxShards))); err != nil {
-			return err
-		}
+		return loss / float64(min(b.Size(), maxShards)), nil
 	}
-	return nil
+	return g.learn(ctx, part{distillation, "of the outputs unexplained", adamw, g.options.distill, learn})
 }
 
 // imitate adds the gradients of how far the new mixers are from the old ones on some

@@ -138,7 +138,8 @@ func TestInterrupt(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(parts, teacherRunFile)); err != nil {
 		t.Error(err)
 	}
-	for _, text := range []string{"initialised from attention", "of distillation"} {
+	// The last is not the end, so that all is kept.
+	for _, text := range []string{"initialised from attention", "distillation, step", "of distillation", "fine-tuning, step"} {
 		ctx, cancel := context.WithCancel(context.Background())
 		if err := run(ctx, args(data, parts), stopper{cancel, text}); !errors.Is(err, context.Canceled) {
 			t.Errorf("after %q: error %v, want that of the context", text, err)
@@ -150,6 +151,27 @@ func TestInterrupt(t *testing.T) {
 	}
 	if b, err := os.ReadFile(filepath.Join(parts, teacherFile)); err != nil || !bytes.Equal(a, b) {
 		t.Errorf("another teacher (%v)", err)
+	}
+
+	// What was interrupted again and again is the same in the end, and leaves nothing behind.
+	var models [2][]byte
+	for i, dir := range []string{whole, parts} {
+		var log bytes.Buffer
+		if err := run(context.Background(), args(data, dir), &log); err != nil {
+			t.Fatal(err)
+		}
+		if on := strings.Contains(log.String(), "fine-tuning goes on"); on != (dir == parts) {
+			t.Errorf("%s: it went on: %v", dir, on)
+		}
+		if models[i], err = os.ReadFile(filepath.Join(dir, modelFile)); err != nil {
+			t.Fatal(err)
+		}
+		if files, err := filepath.Glob(filepath.Join(dir, "*-*.safetensors")); err != nil || len(files) > 0 {
+			t.Errorf("%v were left behind (%v)", files, err)
+		}
+	}
+	if !bytes.Equal(models[0], models[1]) {
+		t.Error("another model")
 	}
 }
 

@@ -165,7 +165,7 @@ func (g *grafter) heal(ctx context.Context) error {
 	if g.newOnly {
 		l.frozen = exceptNew(g.student, g.layers)
 	}
-	if err := g.tune(ctx, "fine-tuning", l); err != nil {
+	if err := g.tune(ctx, fineTuning, l); err != nil {
 		return err
 	}
 	// What is judged is what the file holds.
@@ -182,7 +182,7 @@ func (g *grafter) heal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := g.tune(ctx, "control", lesson{model: same}); err != nil {
+	if err := g.tune(ctx, control, lesson{model: same}); err != nil {
 		return err
 	}
 	return g.report(fmt.Sprintf("to compare: the teacher after %d steps more", g.steps), same)
@@ -218,8 +218,10 @@ func (g *grafter) finish(ctx context.Context) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(g.out, "\n%s is written\n", g.path())
-	return err
+	if _, err := fmt.Fprintf(g.out, "\n%s is written\n", g.path()); err != nil {
+		return err
+	}
+	return g.forget()
 }
 
 // text returns so many tokens of the corpus.

@@ -37,7 +37,7 @@ func main() {
 	defer stop()
 	err := run(ctx, os.Args[1:], os.Stdout)
 	if errors.Is(err, context.Canceled) {
-		fmt.Println("\ninterrupted: what the teacher has learnt is kept")
+		fmt.Println("\ninterrupted: what has been learnt is kept, and the same command goes on")
 		return
 	}
 	if err != nil {

@@ -58,11 +58,11 @@ func (g *grafter) write(ctx context.Context) (string, error) {
 	defer p.finish()
 	const together = 16
 	for done := 0; done < len(missing); {
-		part := missing[done:min(done+together, len(missing))]
-		if err := g.writeTogether(ctx, folder, part); err != nil {
+		texts := missing[done:min(done+together, len(missing))]
+		if err := g.writeTogether(ctx, folder, texts); err != nil {
 			return "", err
 		}
-		done += len(part)
+		done += len(texts)
 		p.set(done)
 	}
 	return folder, nil

@@ -29,26 +29,19 @@ func (g *grafter) tune(ctx context.Context, what string, l lesson) error {
 	}
 	rate := train.WarmupCosine(0, g.rate, g.rate/20, g.steps/20, g.steps)
 	s := newShards(m.Params(), func(name string) bool { return isConstant(name) || l.frozen != nil && l.frozen(name) })
-	p := newCourse(g.out, what, g.unit(), g.steps)
-	defer p.finish()
-	for step := range g.steps {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+	learn := func(step int) (float64, error) {
 		b := g.tokens.Batch(g.seed+2, step, g.batch, g.length)
 		loss, grads, err := s.run(b.Size(), func(lo, hi int, grads seqmix.Grads) (float64, error) {
 			return l.gradient(train.Batch{IDs: b.IDs[lo*b.Len : hi*b.Len], Labels: b.Labels[lo*b.Len : hi*b.Len], Len: b.Len}, len(b.Labels), grads)
 		})
 		if err != nil {
-			return err
+			return 0, err
 		}
 		train.Clip(grads, train.Norm(grads, m.Params()), 1)
 		adamw.Step(grads, rate(step))
-		if err := p.report(step+1, loss/math.Ln2); err != nil {
-			return err
-		}
+		return loss / math.Ln2, nil
 	}
-	return nil
+	return g.learn(ctx, part{what, g.unit(), adamw, g.steps, learn})
 }
 
 var errDiverged = errors.New("the loss is no number; try a smaller -lr")
