@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/seqmix/seqmix/examples/internal/corpus"
+	"github.com/seqmix/seqmix/examples/internal/hybrid"
+	"github.com/seqmix/seqmix/lm"
 )
 
 func TestWrite(t *testing.T) {
@@ -155,5 +158,66 @@ func TestErrors(t *testing.T) {
 		if err := run(context.Background(), args, new(bytes.Buffer), new(bytes.Buffer)); err == nil {
 			t.Errorf("%q: no error", args)
 		}
+	}
+}
+
+// TestTokens writes with a model of other tokens than bytes, as examples/graft makes them: the
+// same as the model does on its own.
+func TestTokens(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "model.safetensors")
+	pieces := []string{"<unk>", "\n<s>\n", "\n</s>\n"}
+	for b := range 256 {
+		pieces = append(pieces, fmt.Sprintf("<0x%02X>", b))
+	}
+	pieces = append(pieces, " ", "a", "b", "ab")
+	c := hybrid.Config{Pattern: []string{"based"}, Dim: 32, Heads: 2, Vocabulary: len(pieces), Begin: []int{1}, End: []int{2}}
+	m, err := hybrid.New(c, rand.New(rand.NewPCG(1, 2)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := hybrid.Save(path, c, m); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(context.Background(), []string{"-model", path}, new(bytes.Buffer), new(bytes.Buffer)); err == nil {
+		t.Error("no error without a tokenizer")
+	}
+	file := []byte{7, 0, 0, 0} // the longest piece; then scores of 0, lengths and pieces
+	for _, p := range pieces {
+		file = append(append(file, 0, 0, 0, 0, byte(len(p)), 0, 0, 0), p...)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "tokenizer.bin"), file, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	m.Pack()
+	text, err := c.Text(m, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for prompt, args := range map[string][]string{"": nil, "abba": {"-prompt", "abba"}} {
+		ids := text.Encode(prompt)
+		s, err := m.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Feed(ids...); err != nil {
+			t.Fatal(err)
+		}
+		for id, err := range s.Generate(context.Background(), lm.Options{MaxTokens: 40, Stop: c.End}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, id)
+		}
+		var out bytes.Buffer
+		if err := run(context.Background(), append(args, "-model", path, "-n", "40", "-temperature", "0"), &out, new(bytes.Buffer)); err != nil {
+			t.Fatal(err)
+		}
+		if want := text.Tokenizer.Decode(ids...) + "\n"; out.String() != want {
+			t.Errorf("-prompt %q: wrote %q, want %q", prompt, out.String(), want)
+		}
+	}
+	if err := run(context.Background(), []string{"-model", path, "-judge"}, new(bytes.Buffer), new(bytes.Buffer)); err == nil {
+		t.Error("a model of other tokens was judged by bytes")
 	}
 }
