@@ -69,48 +69,47 @@ func openSaved(path string) (*source, error) {
 // openCheckpoint reads a Llama that somebody else trained: a folder of Hugging Face, or a
 // file of llama2.c.
 func openCheckpoint(path, name string) (*source, error) {
-	rows := 0
-	float := tensor.Float32
-	o := checkpoint.ModelOptions{Weights: &float, Unpacked: true, Finite: true}
-	file, err := checkpoint.OpenModel(path, o)
+	rows, err := rowsOf(path)
 	if err != nil {
 		return nil, err
 	}
-	rows = file.Rows
-	kind := file.Architecture
-	if err := file.Close(); err != nil {
-		return nil, err
-	}
-	if kind != "Llama" {
-		return nil, fmt.Errorf("%s is a model of the kind %s: only a Llama, and what examples/train wrote, has attention that can be replaced", path, kind)
-	}
+	beside := name
 	if name == "" {
-		if name = path; isFile(path) {
-			name = filepath.Dir(path)
+		if beside = path; isFile(path) {
+			beside = filepath.Dir(path)
 		}
 	}
 	s := new(source)
-	if s.files, err = tokenizerFiles(name, rows); err != nil {
+	if s.files, err = tokenizerFiles(beside, rows); err != nil {
 		return nil, fmt.Errorf("%w (-tokenizer names one)", err)
 	}
-	opened := name
-	for known, file := range s.files { // vocab.json has a second file beside it
-		if opened = file; known == "vocab.json" {
-			opened = filepath.Dir(file)
-			break
-		}
-	}
-	if s.Model, err = textmodel.Open(path, textmodel.Options{ModelOptions: o, Tokenizer: opened}); err != nil {
+	float := tensor.Float32
+	o := checkpoint.ModelOptions{Weights: &float, Unpacked: true, Finite: true}
+	if s.Model, err = textmodel.Open(path, textmodel.Options{ModelOptions: o, Tokenizer: name}); err != nil {
 		return nil, err
 	}
 	if n := s.Tokenizer.Vocabulary(); n > rows {
-		return nil, fmt.Errorf("the tokenizer %s has %d tokens, %s only %d", opened, n, path, rows)
+		return nil, fmt.Errorf("the tokenizer in %s has %d tokens, %s only %d", beside, n, path, rows)
 	}
 	if s.config, err = hybrid.Describe(s.Model.Model); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	s.config.Begin, s.config.End = s.Begin, s.End
 	return s, nil
+}
+
+// rowsOf returns the rows of the embedding of a Llama, which is not loaded. It is an error
+// if it is a model of another kind.
+func rowsOf(path string) (int, error) {
+	file, err := checkpoint.OpenModel(path, checkpoint.ModelOptions{})
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	if kind := file.Architecture; kind != "Llama" && kind != "Mistral" {
+		return 0, fmt.Errorf("%s is a model of the kind %s: only a Llama or Mistral, and what examples/train wrote, has attention that can be replaced", path, kind)
+	}
+	return file.Rows, nil
 }
 
 func isFile(path string) bool {

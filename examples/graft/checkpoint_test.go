@@ -281,18 +281,20 @@ func TestCheckpointErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	silent := writeLlama(t, map[string]any{"bos_token_id": nil})
-	large := filepath.Join(t.TempDir(), "tokenizer.txt")
-	writeFile(t, large, []byte("x"))
+	odd := filepath.Join(t.TempDir(), "tokenizer.txt")
+	writeFile(t, odd, []byte("x"))
+	gelu := writeLlama(t, map[string]any{"hidden_act": "gelu"})
 	for name, c := range map[string]struct {
 		args []string
 		want string
 	}{
 		"no tokenizer":      {[]string{"-model", bare, "-data", data}, "no tokenizer in"},
-		"another file":      {[]string{"-model", bare, "-data", data, "-tokenizer", large}, "a tokenizer is"},
+		"another file":      {[]string{"-model", bare, "-data", data, "-tokenizer", odd}, "a tokenizer is"},
+		"not SwiGLU":        {[]string{"-model", gelu, "-data", data}, "hidden_act"},
 		"nowhere":           {[]string{"-model", bare, "-data", data, "-tokenizer", "nowhere"}, "no tokenizer"},
 		"layers":            {[]string{"-model", good, "-data", data, "-layers", "1,2"}, "blocks 0 to 1"},
 		"nothing to begin":  {[]string{"-model", silent, "-layers", "1"}, "begins a text"},
-		"not a Llama":       {[]string{"-model", writeOther(t), "-data", data}, "only a Llama"},
+		"not a Llama":       {[]string{"-model", writeOther(t), "-data", data}, "only a Llama or Mistral"},
 		"no model":          {[]string{"-model", t.TempDir(), "-data", data}, ""},
 		"no texts":          {[]string{"-model", good, "-samples", "0"}, "-samples"},
 		"too long":          {[]string{"-model", good, "-data", data, "-layers", "1", "-length", "90000", "-held", "90000"}, "-length"},
