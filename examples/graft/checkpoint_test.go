@@ -227,7 +227,7 @@ func TestLlama(t *testing.T) {
 // the new one learns on from there.
 func TestDistillation(t *testing.T) {
 	model, out := stories(t), t.TempDir()
-	args := []string{"-model", model, "-out", out, "-samples", "120", "-layers", "2", "-length", "64", "-batch", "8", "-distill", "40", "-steps", "10", "-held", "2000", "-position", "100"}
+	args := []string{"-model", model, "-out", out, "-samples", "60", "-layers", "2", "-length", "64", "-batch", "8", "-distill", "40", "-steps", "10", "-lr", "2e-4", "-held", "2000", "-position", "100"}
 	var log bytes.Buffer
 	if err := run(context.Background(), args, &log); err != nil {
 		t.Fatal(err)

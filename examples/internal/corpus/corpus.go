@@ -53,15 +53,21 @@ func Read(path string, extensions []string) (*Corpus, error) {
 			return nil, err
 		}
 		cut := len(data) - len(data)/oneIn
-		c.add(data[:cut], false)
-		c.add(data[cut:], true)
+		c.Add(data[:cut], false)
+		c.Add(data[cut:], true)
 	} else if err := c.walk(path, extensions); err != nil {
 		return nil, err
 	}
+	return c, c.Check(path)
+}
+
+// Check returns an error if there is too little to learn from, or to judge by. path says in
+// it where the files are.
+func (c *Corpus) Check(path string) error {
 	if len(c.Text) < 1000 || len(c.Held) == 0 {
-		return nil, fmt.Errorf("%s: %d bytes of text in %d files, %d of them held out: too little to learn from", path, c.Bytes, c.Files, len(c.Held))
+		return fmt.Errorf("%s: %d bytes of text in %d files, %d of them held out: too little to learn from", path, c.Bytes, c.Files, len(c.Held))
 	}
-	return c, nil
+	return nil
 }
 
 func (c *Corpus) walk(dir string, extensions []string) error {
@@ -84,12 +90,13 @@ func (c *Corpus) walk(dir string, extensions []string) error {
 		}
 		h := fnv.New32a()
 		h.Write([]byte(filepath.ToSlash(name)))
-		c.add(data, h.Sum32()%oneIn == 0)
+		c.Add(data, h.Sum32()%oneIn == 0)
 		return nil
 	})
 }
 
-func (c *Corpus) add(data []byte, held bool) {
+// Add adds a file, to be held out or not. Zeros in it become spaces, and nothing is no file.
+func (c *Corpus) Add(data []byte, held bool) {
 	if len(data) == 0 {
 		return
 	}
