@@ -237,6 +237,9 @@ func TestDistillation(t *testing.T) {
 		t.Errorf("bits per token %v", bits)
 	}
 	reload(t, out)
+	if files, err := filepath.Glob(filepath.Join(out, "*-*.safetensors")); err != nil || len(files) > 0 {
+		t.Errorf("%v were left behind (%v)", files, err)
+	}
 
 	// The second time, what the teacher wrote is there.
 	log.Reset()

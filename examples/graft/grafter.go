@@ -20,6 +20,7 @@ import (
 type grafter struct {
 	options
 	source  *source        // of the teacher
+	mark    uint32         // of the teacher
 	tokens  *corpus.Tokens // text to learn from, and to be judged by
 	out     io.Writer
 	teacher *lm.Model

@@ -27,13 +27,14 @@ const (
 	control      = "control"
 )
 
-// partPath returns where a part is kept until all of the work is done. It is another one if the command or the teacher is,
-// so that nothing is gone on with but what was interrupted.
+// partPath returns where a part is kept until all of the work is done. It is another one if
+// the command, the teacher or the text is, so that nothing is gone on with but what was
+// interrupted.
 func (g *grafter) partPath(name string) string {
 	o := g.options
 	o.dir, o.held, o.control = "", 0, false // these change nothing of what is learnt
 	h := fnv.New32a()
-	fmt.Fprintf(h, "%x %+v", g.fingerprint(), o)
+	fmt.Fprintf(h, "%x %d %+v", g.mark, len(g.tokens.IDs), o)
 	return filepath.Join(g.dir, fmt.Sprintf("%s-%08x.safetensors", name, h.Sum32()))
 }
 

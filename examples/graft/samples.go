@@ -57,7 +57,7 @@ func (g *grafter) write(ctx context.Context) (string, error) {
 	if len(g.source.Begin) == 0 {
 		return "", fmt.Errorf("%s has no token that begins a text, so that it cannot write any to learn from: -data names text", g.model)
 	}
-	folder := filepath.Join(g.dir, fmt.Sprintf("samples-%08x", g.fingerprint()))
+	folder := filepath.Join(g.dir, fmt.Sprintf("samples-%08x", g.mark))
 	if err := os.MkdirAll(folder, 0o777); err != nil {
 		return "", err
 	}
@@ -87,10 +87,10 @@ func (g *grafter) sample(folder string, i int) string {
 }
 
 // fingerprint tells teachers, and seeds, apart.
-func (g *grafter) fingerprint() uint32 {
+func (s *source) fingerprint(seed uint64) uint32 {
 	h := fnv.New32a()
-	fmt.Fprintln(h, g.seed)
-	for _, p := range g.source.Params() {
+	fmt.Fprintln(h, seed)
+	for _, p := range s.Params() {
 		for _, v := range p.Float32s() {
 			b := math.Float32bits(v)
 			h.Write([]byte{byte(b), byte(b >> 8), byte(b >> 16), byte(b >> 24)})

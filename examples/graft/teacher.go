@@ -49,6 +49,7 @@ func (g *grafter) take(path string, s *source) error {
 		return fmt.Errorf("-length %d: %s takes %d", g.length, path, s.MaxLen)
 	}
 	g.source, g.teacher, g.config = s, s.Model.Model, s.config
+	g.mark = s.fingerprint(g.seed) // before anything is rounded
 	parameters, _ := s.Size()
 	fmt.Fprintf(g.out, "teacher  %s: %d parameters, blocks %v\n", path, parameters, s.config.Pattern)
 	return nil
