@@ -160,12 +160,6 @@ func (r *rows) fill(x reg.VecVirtual) vec {
 	return v
 }
 
-func scalar(name string) reg.VecVirtual {
-	x := XMM()
-	VMOVSS(args.At(name), x)
-	return x
-}
-
 // mean returns the mean of x in all lanes.
 func (r *rows) mean(x reg.Register) vec {
 	acc := r.sums()
