@@ -54,15 +54,10 @@ func checkPanels(packed, plain, n, k, rowStride, colStride int) {
 	}
 }
 
-// packPanelGeneric packs up to 32 rows. It walks through blocks of rows and columns
-// that stay in the cache, whatever the strides are.
-func packPanelGeneric(panel, src []float32, rows, k, rowStride, colStride int) {
-	if rowStride == 1 {
-		for p := range k {
-			copy(panel[p*PanelWidth:p*PanelWidth+rows], src[p*colStride:])
-		}
-		return
-	}
+// packScattered packs up to 32 rows of which neither these nor the columns are contiguous.
+// It walks through blocks of rows and columns that stay in the cache, whatever the strides
+// are.
+func packScattered(panel, src []float32, rows, k, rowStride, colStride int) {
 	const block = 16
 	for p0 := 0; p0 < k; p0 += block {
 		p1 := min(p0+block, k)
@@ -86,7 +81,7 @@ var copyFactors = func() (ones [256]float32) {
 // packColumns is the number of columns that are packed without a pause.
 const packColumns = 1 << 12
 
-// packPanel is packPanelGeneric. Where the rows are contiguous, they are transposed in
+// packPanel packs up to 32 rows. Where these are contiguous, they are transposed in
 // registers, and where the columns are, they are copied in registers.
 func packPanel(panel, src []float32, rows, k, rowStride, colStride int) {
 	if rowStride == 1 {
@@ -97,7 +92,7 @@ func packPanel(panel, src []float32, rows, k, rowStride, colStride int) {
 		return
 	}
 	if colStride != 1 {
-		packPanelGeneric(panel, src, rows, k, rowStride, colStride)
+		packScattered(panel, src, rows, k, rowStride, colStride)
 		return
 	}
 	for p := 0; p < k; p += packColumns {
