@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/tape"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -91,8 +92,8 @@ func (t *multiHeadSegment) BackwardSegment(dsrc, ddst tensor.Seq, dlast *seqmix.
 	dlast.Check("attention.MultiHead.BackwardSegment", t.mixer.parts(), shape, shape)
 	dkeys, dvalues := tensor.NewSeq(t.keys.Batch, t.keys.Len, t.keys.Dim), tensor.NewSeq(t.keys.Batch, t.keys.Len, t.keys.Dim)
 	var dconv *seqmix.State
-	if dlast != nil && t.conv != nil {
-		dconv = dlast.Parts[0]
+	if t.conv != nil {
+		dconv = tape.Part(dlast, 0)
 	}
 	dconv = t.backward(dsrc, ddst, dconv, grads, func(dout, dq, dk, dv rows) {
 		t.mixer.dotProduct().backward(t.operands(), dout, dq, rowsOf(dkeys), rowsOf(dvalues))

@@ -2,6 +2,7 @@ package attention
 
 import (
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/internal/tape"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -58,13 +59,10 @@ func (t *multiHeadTape) convolve(first *seqmix.State) ([]*seqmix.State, error) {
 		return nil, nil
 	}
 	t.unmixed, t.qkv = t.qkv, t.mixer.newQKV(t.src)
-	var before, after *seqmix.State
-	if first != nil {
-		before = first.Parts[0]
-	}
+	var last *seqmix.State
 	var err error
-	t.conv, after, err = seqmix.RecordSegment(t.mixer.conv, t.qkv.q, t.unmixed.q, before)
-	return []*seqmix.State{after}, err
+	t.conv, last, err = seqmix.RecordSegment(t.mixer.conv, t.qkv.q, t.unmixed.q, tape.Part(first, 0))
+	return []*seqmix.State{last}, err
 }
 
 // dotProduct returns the attention between the projections.
@@ -164,6 +162,7 @@ type multiHeadTape struct {
 
 // Release gives back what the tape keeps.
 func (t *multiHeadTape) Release() {
+	seqmix.Release(t.conv)
 	for _, x := range []qkv{t.qkv, t.raw, t.unmixed} {
 		tensor.PutSeq(x.q, x.k, x.v)
 	}
