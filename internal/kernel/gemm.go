@@ -14,6 +14,14 @@ const (
 	blockK = 512  // the block of longer ones
 )
 
+// blockOf returns the length of the blocks of an inner dimension of k.
+func blockOf(k int) int {
+	if k > wholeK {
+		return blockK
+	}
+	return k
+}
+
 // The rest of the blocking concerns speed only.
 const (
 	tileRows    = 12  // rows of the tallest tile
@@ -42,10 +50,7 @@ func Gemm(c []float32, ldc int, a []float32, lda int, panels []float32, m, n, k 
 		gemmEmpty(c, ldc, m, n, add)
 		return
 	}
-	kc := k
-	if k > wholeK {
-		kc = blockK
-	}
+	kc := blockOf(k)
 	for p := 0; p < k; p += kc {
 		depth := min(kc, k-p)
 		for i := 0; i < m; i += blockRows {

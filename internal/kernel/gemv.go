@@ -44,10 +44,7 @@ func GemmBF16(c []float32, ldc int, a []float32, lda int, panels []uint16, m, n,
 // turn: memory is read as one stream.
 func gemvPanels(c, a []float32, panels []uint16, add bool) {
 	k := len(a)
-	kc := k
-	if k > wholeK {
-		kc = blockK
-	}
+	kc := blockOf(k)
 	for j := 0; j < len(c); j += PanelWidth {
 		gemvPanel(c[j:min(j+PanelWidth, len(c))], a, kc, panels[BF16PanelLen(j, k):], add)
 	}

@@ -14,6 +14,26 @@ func gemvBF16AVX512(k int, a *float32, b *uint16, c *float32, add bool)
 //go:noescape
 func widenBF16AVX512(k int, dst *float32, b *uint16)
 
+// gemvCompactBF16AVX512 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a block of a compact panel; k is not 0. It returns the length of the block.
+//
+//go:noescape
+func gemvCompactBF16AVX512(k int, a *float32, b *byte, c *float32, add bool) int
+
+// widenCompactBF16AVX512 converts a block of a compact panel to a float32 panel; k is not 0. It returns the length of the block.
+//
+//go:noescape
+func widenCompactBF16AVX512(k int, dst *float32, b *byte) int
+
+// gemvCompactF32AVX512 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a block of a compact panel; k is not 0. It returns the length of the block.
+//
+//go:noescape
+func gemvCompactF32AVX512(k int, a *float32, b *byte, c *float32, add bool) int
+
+// widenCompactF32AVX512 converts a block of a compact panel to a float32 panel; k is not 0. It returns the length of the block.
+//
+//go:noescape
+func widenCompactF32AVX512(k int, dst *float32, b *byte) int
+
 // splitAVX512 splits blocks of 32 elements into digits; blocks is not 0.
 //
 //go:noescape
@@ -34,6 +54,26 @@ func gemvBF16AVX2(k int, a *float32, b *uint16, c *float32, add bool)
 //go:noescape
 func widenBF16AVX2(k int, dst *float32, b *uint16)
 
+// gemvCompactBF16AVX2 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a block of a compact panel; k is not 0. It returns the length of the block.
+//
+//go:noescape
+func gemvCompactBF16AVX2(k int, a *float32, b *byte, c *float32, add bool) int
+
+// widenCompactBF16AVX2 converts a block of a compact panel to a float32 panel; k is not 0. It returns the length of the block.
+//
+//go:noescape
+func widenCompactBF16AVX2(k int, dst *float32, b *byte) int
+
+// gemvCompactF32AVX2 computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a block of a compact panel; k is not 0. It returns the length of the block.
+//
+//go:noescape
+func gemvCompactF32AVX2(k int, a *float32, b *byte, c *float32, add bool) int
+
+// widenCompactF32AVX2 converts a block of a compact panel to a float32 panel; k is not 0. It returns the length of the block.
+//
+//go:noescape
+func widenCompactF32AVX2(k int, dst *float32, b *byte) int
+
 // splitAVX2 splits blocks of 32 elements into digits; blocks is not 0.
 //
 //go:noescape
@@ -43,6 +83,26 @@ func splitAVX2(blocks int, dst *byte, a *float32)
 //
 //go:noescape
 func expandQ4AVX2(blocks int, dst *byte, b *byte)
+
+// spansCompactBF16AVX2 writes two bytes for each unit, of the upper bytes without sign of its numbers: the least that is not 0, less 1, or 255; and 127 less the largest. units is not 0.
+//
+//go:noescape
+func spansCompactBF16AVX2(units int, src *uint16, spans *byte)
+
+// packCompactBF16AVX2 writes units with codes, whose upper bytes are 0 or base+1 to base+7, each with or without sign; units is not 0.
+//
+//go:noescape
+func packCompactBF16AVX2(units int, dst *byte, src *uint16, base byte)
+
+// spansCompactF32AVX2 writes two bytes for each unit, of the upper bytes without sign of its numbers: the least that is not 0, less 1, or 255; and 127 less the largest. units is not 0.
+//
+//go:noescape
+func spansCompactF32AVX2(units int, src *float32, spans *byte)
+
+// packCompactF32AVX2 writes units with codes, whose upper bytes are 0 or base+1 to base+7, each with or without sign; units is not 0.
+//
+//go:noescape
+func packCompactF32AVX2(units int, dst *byte, src *float32, base byte)
 
 // tileQ8x1AVX512 multiplies 1 rows of digits by an int8 panel; blocks is not 0.
 //

@@ -406,11 +406,18 @@ func BenchmarkGemv(b *testing.B) {
 	bf16 := slices.Repeat(bf16Matrix(PanelWidth, k).panels.u16, total/(2*BF16PanelLen(1, k)))
 	q8 := slices.Repeat(q8Matrix(PanelWidth, k).panels.u8, total/Q8PanelLen(1, k))
 	q4 := slices.Repeat(q4Matrix(PanelWidth, k).panels.u4, total/Q4PanelLen(1, k))
+	compact32, compact16 := compactPanels(true, k, total), compactPanels(false, k, total)
 	for _, bm := range []struct {
 		name  string
 		panel int // bytes
 		gemm  func(c []float32, panel, panels int)
 	}{
+		{"float32-compact", len(compact32.panels[0]), func(c []float32, i, n int) {
+			compact32.Gemm(c, 0, a, k, i*PanelWidth, 1, n*PanelWidth, nil, false)
+		}},
+		{"bfloat16-compact", len(compact16.panels[0]), func(c []float32, i, n int) {
+			compact16.Gemm(c, 0, a, k, i*PanelWidth, 1, n*PanelWidth, nil, false)
+		}},
 		{"float32", 4 * PanelLen(1, k), func(c []float32, i, n int) {
 			Gemm(c, 0, a, k, wide[i*PanelLen(1, k):], 1, n*PanelWidth, k, false)
 		}},
@@ -453,6 +460,19 @@ func BenchmarkGemv(b *testing.B) {
 			})
 		}
 	}
+}
+
+// compactPanels returns copies of a panel of k columns that together take so many bytes.
+func compactPanels(full bool, k, total int) *Compact {
+	_, _, c := compactMatrix(full, PanelWidth, k, compactKinds["normal"])
+	panel := c.panels[0]
+	memory := cacheLines(total)
+	c.panels = c.panels[:0]
+	for ; len(memory) >= len(panel); memory = memory[len(panel):] {
+		copy(memory, panel)
+		c.panels = append(c.panels, memory[:len(panel)])
+	}
+	return c
 }
 
 // benchWindows calls probe and f, which each read size bytes from the given place on, in

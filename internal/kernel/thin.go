@@ -26,10 +26,7 @@ func GemmThin(c []float32, ldc int, a []float32, lda int, b []float32, m, k int)
 		gemmEmpty(c, ldc, m, ThinWidth, false)
 		return
 	}
-	kc := k
-	if k > wholeK {
-		kc = blockK
-	}
+	kc := blockOf(k)
 	tiles := (m + tileRows - 1) / tileRows
 	for p := 0; p < k; p += kc {
 		for t := range tiles {

@@ -31,8 +31,18 @@ func main() {
 	for _, v := range []isa{isa512, isa256} {
 		v.rowBF16()
 		v.panelBF16()
+		for _, full := range []bool{false, true} {
+			c := &compact{isa: v, full: full}
+			c.row()
+			c.widen()
+		}
 		v.split()
 		v.expandQ4(codes)
+	}
+	for _, full := range []bool{false, true} {
+		p := &packer{full: full}
+		p.spans()
+		p.pack()
 	}
 	int8Tiles512()
 	int4Tile512(codes)
