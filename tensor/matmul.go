@@ -184,6 +184,10 @@ func (p *product) part(i0, i1, j0, j1 int) {
 		p.partIntegers(c, i0, i1, j0, j1)
 	case !w.packed:
 		p.partUnpacked(c, a, m, j0, j1)
+	case w.Compacted():
+		s := takeBuffer(kernel.GemmScratchLen(p.k))
+		w.store.compact.Gemm(c, p.dst.Stride, a, p.src.Stride, j0, m, n, s.data, p.add)
+		buffers.Put(s)
 	case w.dtype == Float32:
 		kernel.Gemm(c, p.dst.Stride, a, p.src.Stride, w.store.f32[kernel.PanelLen(j0, p.k):], m, n, p.k, p.add)
 	case w.dtype == BFloat16:

@@ -124,6 +124,8 @@ func (t *Tensor) setIntegers(from, m, k int, src *Tensor) {
 func (t *Tensor) setFloats(from, m, k int, values []float32) {
 	s := t.memory()
 	switch {
+	case s.compact != nil:
+		s.compact.SetFloat32s(from, values, m)
 	case t.dtype == Float32 && t.packed:
 		kernel.PackPanels(s.f32[kernel.PanelLen(from, k):], values, m, k, k, 1)
 	case t.dtype == Float32:
@@ -168,7 +170,9 @@ func (t *Tensor) setHalves(from, m, k int, src *Tensor) {
 		halves = (*b)[:m*k]
 		kernel.Float32ToBF16(halves, src.memory().f32)
 	}
-	if t.packed {
+	if s.compact != nil {
+		s.compact.SetBF16s(from, halves, m)
+	} else if t.packed {
 		kernel.PackBF16Panels(s.u16[kernel.BF16PanelLen(from, k):], halves, m, k)
 	} else {
 		copy(s.u16[from*k:], halves)

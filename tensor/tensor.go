@@ -35,6 +35,8 @@ type storage struct {
 	scales []float32 // Int8, row-major: the scales of q8, row by row
 	q4     []byte    // Int4, row-major: two elements to a byte
 	panels []byte    // Int8 and Int4, packed
+
+	compact *kernel.Compact // Float32 and BFloat16, compact
 }
 
 // New returns a Float32 tensor of zeros. It panics with a *[ShapeError] if a
@@ -121,19 +123,29 @@ func (t *Tensor) DType() DType { return t.dtype }
 // Packed reports whether the elements are in the kernels' order.
 func (t *Tensor) Packed() bool { return t.packed }
 
+// Compacted reports whether the elements are in the kernels' order, and the exponents of most
+// of them stored in four bits: see [Tensor.Compact].
+func (t *Tensor) Compacted() bool { return t.store.compact != nil }
+
 // Bytes returns the number of bytes that the elements take up.
 func (t *Tensor) Bytes() int {
 	if t.blank.on.Load() {
 		return 4 * t.Len()
 	}
 	s := &t.store
+	if s.compact != nil {
+		return s.compact.Bytes()
+	}
 	return 4*len(s.f32) + 2*len(s.u16) + len(s.q8) + 4*len(s.scales) + len(s.q4) + len(s.panels)
 }
 
 // String describes the tensor without its elements: "float32[64 128]".
 func (t *Tensor) String() string {
 	s := fmt.Sprintf("%v%v", t.dtype, t.shape)
-	if t.packed {
+	switch {
+	case t.Compacted():
+		s += " compact"
+	case t.packed:
 		s += " packed"
 	}
 	return s
@@ -166,7 +178,7 @@ func (t *Tensor) CopyFloat32s(dst []float32) {
 	if len(dst) != t.Len() {
 		panic(&ShapeError{"tensor.CopyFloat32s", []int{len(dst)}, t.shape})
 	}
-	if len(t.shape) == 0 || t.packed && t.dtype == Float32 {
+	if len(t.shape) == 0 || t.packed && t.dtype == Float32 && !t.Compacted() {
 		t.decode(dst)
 		return
 	}
@@ -202,6 +214,10 @@ func (t *Tensor) Row(dst []float32, i int) {
 		panic(fmt.Sprintf("tensor: row %d of %v", i, t))
 	}
 	s := t.memory()
+	if s.compact != nil {
+		s.compact.Row(dst, i)
+		return
+	}
 	switch t.dtype {
 	case Float32:
 		if t.packed {
@@ -241,6 +257,10 @@ func (t *Tensor) SetFloat32s(src []float32) {
 	if len(src) != t.Len() {
 		panic(&ShapeError{"tensor.SetFloat32s", []int{len(src)}, t.shape})
 	}
+	if t.Compacted() {
+		t.SetRows(0, FromFloat32s(src, t.shape...))
+		return
+	}
 	packed := t.packed
 	t.packed = false
 	switch t.dtype {
@@ -271,7 +291,8 @@ func (t *Tensor) SetFloat32s(src []float32) {
 }
 
 // Convert changes the storage format, rounding to the nearest number that the new
-// one has. The order, packed or not, stays. Int8 and Int4 need at least one dimension.
+// one has. The order, packed or not, stays; what is compact stays it if the new format can
+// be. Int8 and Int4 need at least one dimension.
 func (t *Tensor) Convert(d DType) {
 	if d == t.dtype {
 		return
@@ -280,14 +301,17 @@ func (t *Tensor) Convert(d DType) {
 		panic(fmt.Sprintf("tensor: Convert to %v", d))
 	}
 	values := t.Float32s()
-	packed := t.packed
+	packed, compact := t.packed, t.Compacted()
 	t.packed, t.dtype, t.store = false, d, storage{}
 	if d == Float32 {
 		t.store.f32 = values
 	} else {
 		t.SetFloat32s(values)
 	}
-	if packed {
+	switch {
+	case compact:
+		t.Compact()
+	case packed:
 		t.Pack()
 	}
 }
@@ -339,6 +363,10 @@ func (t *Tensor) Unpack() {
 	}
 	n, k := t.rowsCols()
 	s := &t.store
+	if s.compact != nil {
+		t.uncompact()
+		return
+	}
 	switch t.dtype {
 	case Float32:
 		d := aligned(n * k)

@@ -14,6 +14,26 @@ func gemvBF16NEON(k int, a *float32, b *uint16, c *float32, add bool)
 //go:noescape
 func widenBF16NEON(k int, dst *float32, b *uint16)
 
+// gemvCompactBF16NEON computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a block of a compact panel; k is not 0. It returns the length of the block.
+//
+//go:noescape
+func gemvCompactBF16NEON(k int, a *float32, b *byte, c *float32, add bool) int
+
+// widenCompactBF16NEON converts a block of a compact panel to a float32 panel; k is not 0. It returns the length of the block.
+//
+//go:noescape
+func widenCompactBF16NEON(k int, dst *float32, b *byte) int
+
+// gemvCompactF32NEON computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a block of a compact panel; k is not 0. It returns the length of the block.
+//
+//go:noescape
+func gemvCompactF32NEON(k int, a *float32, b *byte, c *float32, add bool) int
+
+// widenCompactF32NEON converts a block of a compact panel to a float32 panel; k is not 0. It returns the length of the block.
+//
+//go:noescape
+func widenCompactF32NEON(k int, dst *float32, b *byte) int
+
 // splitNEON splits blocks of 32 elements into digits; blocks is not 0.
 //
 //go:noescape

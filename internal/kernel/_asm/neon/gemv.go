@@ -11,6 +11,10 @@ const panelVectors = panelBytes / vector
 func gemv(file *arm64.File) {
 	rowBF16(file)
 	widenBF16(file)
+	for _, full := range []bool{false, true} {
+		rowCompact(file, full)
+		widenCompact(file, full)
+	}
 	split(file)
 	tilesQ8(file)
 	tileQ4(file)

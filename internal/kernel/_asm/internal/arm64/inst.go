@@ -102,6 +102,8 @@ func (f *Func) LessOrEqual(a, b, yes, no, dst R) {
 }
 func (f *Func) SUBTo(a, b, dst R)    { f.emit("SUB R%d, R%d, R%d", use(b), use(a), def(dst)) }
 func (f *Func) Store4(r R, m Mem)    { f.emit("MOVW R%d, %d(R%d)", use(r), m.Off, use(m.Base)) }
+func (f *Func) Load4(m Mem, dst R)   { f.emit("MOVWU %d(R%d), R%d", m.Off, use(m.Base), def(dst)) }
+func (f *Func) Load2Next(p, dst R)   { f.emit("MOVHU.P 2(R%d), R%d", mod(p), def(dst)) }
 func (f *Func) Multiply(a, b, dst R) { f.emit("MUL R%d, R%d, R%d", use(a), use(b), def(dst)) }
 
 // Prefetch brings memory into the first level of the caches, PrefetchL2 into the second.

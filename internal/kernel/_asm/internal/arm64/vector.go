@@ -242,6 +242,16 @@ func (f *Func) ShiftRight(x V, n int) V {
 	return r
 }
 
+// InsertLeft shifts x left by n into dst, whose lower n bits stay. InsertRight shifts it
+// right, and the upper n bits stay.
+func (f *Func) InsertLeft(x V, n int, dst V) {
+	f.emit("VSLI $%d, V%d.S4, V%d.S4", n, use(x), mod(dst))
+}
+
+func (f *Func) InsertRight(x V, n int, dst V) {
+	f.emit("VSRI $%d, V%d.S4, V%d.S4", n, use(x), mod(dst))
+}
+
 func (f *Func) And(a, b V) V {
 	r := f.V()
 	f.emit("VAND V%d.B16, V%d.B16, V%d.B16", use(b), use(a), def(r))
