@@ -23,6 +23,7 @@ type piece struct {
 type filler struct {
 	format   func(*Entry) tensor.DType // of weights
 	packed   bool
+	compact  bool // if it can be
 	finite   bool
 	progress func(bytes int)
 	mu       sync.Mutex // of progress
@@ -55,7 +56,11 @@ func (f *filler) cut(p pair) []piece {
 	if !p.param.IsWeight() {
 		return []piece{{pair: p}}
 	}
-	p.param.Renew(f.format(p.entry), f.packed)
+	if f.compact {
+		p.param.RenewCompact(f.format(p.entry))
+	} else {
+		p.param.Renew(f.format(p.entry), f.packed)
+	}
 	n, k := p.param.Dim(0), p.param.Dim(1)
 	step := max(pieceLen/max(k, 1)/tensor.PanelRows, 1) * tensor.PanelRows
 	var pieces []piece

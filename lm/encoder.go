@@ -180,5 +180,8 @@ func (e *Encoder) Size() (parameters, bytes int) { return sizeOf(e.Params()) }
 // Pack packs the weights: see [Model.Pack].
 func (e *Encoder) Pack() { pack(e.Params()) }
 
+// Compact makes the weights compact: see [Model.Compact].
+func (e *Encoder) Compact() { compact(e.Params()) }
+
 // Quantize converts the weights to a smaller format: see [Model.Quantize].
 func (e *Encoder) Quantize(d tensor.DType) { quantize(e.Params(), d) }

@@ -50,6 +50,15 @@ func pack(all params) {
 	}
 }
 
+// compact makes the weights compact.
+func compact(all params) {
+	for _, p := range all {
+		if p.IsWeight() {
+			p.Compact()
+		}
+	}
+}
+
 // quantize converts the weights to a format.
 func quantize(all params, d tensor.DType) {
 	for _, p := range all {

@@ -124,11 +124,22 @@ func (c *Compact) Gemm(out []float32, ldc int, a []float32, lda int, from, m, n 
 		panic(fmt.Sprintf("kernel: scratch of %d elements, want %d", len(scratch), GemmScratchLen(k)))
 	}
 	for j := 0; j < n; j += blockPanels * PanelWidth {
-		cols := min(blockPanels*PanelWidth, n-j)
-		for i := 0; i < cols; i += PanelWidth {
-			c.widen(scratch[i*k:(i+PanelWidth)*k], panels[(j+i)/PanelWidth])
+		c.gemmPanels(out[j:], ldc, a, lda, panels[j/PanelWidth:], m, min(blockPanels*PanelWidth, n-j), scratch, add)
+	}
+}
+
+// gemmPanels is Gemm for a few panels. Block by block of k these are widened, so that they
+// stay in the cache.
+func (c *Compact) gemmPanels(out []float32, ldc int, a []float32, lda int, panels [][]byte, m, n int, scratch []float32, add bool) {
+	var at [blockPanels]int
+	kc := blockOf(c.k)
+	for p := 0; p < c.k; p += kc {
+		depth := min(kc, c.k-p)
+		for j := 0; j < n; j += PanelWidth {
+			i := j / PanelWidth
+			at[i] += c.widenBlock(scratch[j*depth:(j+PanelWidth)*depth], panels[i][at[i]:])
 		}
-		Gemm(out[j:], ldc, a, lda, scratch, m, cols, k, add)
+		Gemm(out, ldc, a[p:], lda, scratch, m, n, depth, add || p > 0)
 	}
 }
 
@@ -147,14 +158,6 @@ func (c *Compact) gemv(out, a []float32, panel []byte, add bool) {
 	}
 	if len(out) < PanelWidth {
 		copy(out, buf[:])
-	}
-}
-
-// widen converts one panel to float32.
-func (c *Compact) widen(dst []float32, panel []byte) {
-	kc := blockOf(c.k)
-	for p := 0; p < c.k; p += kc {
-		panel = panel[c.widenBlock(dst[p*PanelWidth:min(p+kc, c.k)*PanelWidth], panel):]
 	}
 }
 

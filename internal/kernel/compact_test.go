@@ -177,7 +177,7 @@ func TestCompactGuard(t *testing.T) {
 			panels := guardedFloats(t, PanelLen(1, s[1]))
 			cputest.ForEachTier(t, func(t *testing.T) {
 				c.Gemm(out, s[0], a, s[1], 0, 1, s[0], nil, true)
-				c.widen(panels, end)
+				c.widenBlock(panels, end)
 				if full {
 					NewCompact(true, s[0], s[1]).SetFloat32s(0, rows, s[0])
 				}

@@ -8,7 +8,7 @@ import "fmt"
 // GemmScratchLen returns the number of elements of temporary memory that [GemmBF16]
 // needs for an inner dimension of k: room for the float32 panels that it works on at a
 // time.
-func GemmScratchLen(k int) int { return blockPanels * PanelWidth * k }
+func GemmScratchLen(k int) int { return blockPanels * PanelWidth * blockOf(k) }
 
 // GemmBF16 is [Gemm] with weights in bfloat16, as [PackBF16Panels] makes them. One
 // row is multiplied by the weights as they are; for more rows, panels are widened
@@ -31,12 +31,16 @@ func GemmBF16(c []float32, ldc int, a []float32, lda int, panels []uint16, m, n,
 	if len(scratch) < GemmScratchLen(k) {
 		panic(fmt.Sprintf("kernel: scratch of %d elements, want %d", len(scratch), GemmScratchLen(k)))
 	}
+	kc := blockOf(k)
 	for j := 0; j < n; j += blockPanels * PanelWidth {
 		cols := min(blockPanels*PanelWidth, n-j)
-		for i := 0; i < cols; i += PanelWidth {
-			widenBF16(scratch[i*k:(i+PanelWidth)*k], panels[BF16PanelLen(j+i, k):], k)
+		for p := 0; p < k; p += kc {
+			depth := min(kc, k-p)
+			for i := 0; i < cols; i += PanelWidth {
+				widenBF16(scratch[i*depth:(i+PanelWidth)*depth], panels[BF16PanelLen(j+i, k)+p*PanelWidth:], depth)
+			}
+			Gemm(c[j:], ldc, a[p:], lda, scratch, m, cols, depth, add || p > 0)
 		}
-		Gemm(c[j:], ldc, a, lda, scratch, m, cols, k, add)
 	}
 }
 
