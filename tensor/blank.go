@@ -3,6 +3,8 @@ package tensor
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/seqmix/seqmix/internal/pages"
 )
 
 // blank says of a Float32 tensor in row-major order that all its elements are zero
@@ -19,7 +21,7 @@ func (t *Tensor) memory() *storage {
 		t.blank.mu.Lock()
 		defer t.blank.mu.Unlock()
 		if t.blank.on.Load() {
-			t.store.f32 = aligned(t.Len())
+			t.store.f32 = pages.Make[float32](t.Len())
 			t.blank.on.Store(false)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"sync"
 	"unsafe"
+
+	"github.com/seqmix/seqmix/internal/pages"
 )
 
 // GetSeq lends a Seq of undefined content. It is for what outlives the call that made it,
@@ -56,5 +58,5 @@ func lend(n int) []float32 {
 	if p, ok := lent[class].Get().(*float32); ok {
 		return unsafe.Slice(p, size)[:n:n]
 	}
-	return aligned(size)[:n:n]
+	return pages.Make[float32](size)[:n:n]
 }

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/pages"
 	"github.com/seqmix/seqmix/internal/par"
 )
 
@@ -298,7 +299,7 @@ var buffers = sync.Pool{New: func() any { return new(buffer) }}
 func takeBuffer(n int) *buffer {
 	b := buffers.Get().(*buffer)
 	if len(b.data) < n {
-		b.data = aligned(n)
+		b.data = pages.Make[float32](n)
 	}
 	return b
 }

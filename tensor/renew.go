@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/pages"
 )
 
 // Renew makes all elements zero, and stores t in format d from now on, packed or not
@@ -18,19 +19,19 @@ func (t *Tensor) Renew(d DType, packed bool) {
 	s := &t.store
 	switch {
 	case d == Float32 && packed:
-		s.f32 = aligned(kernel.PanelLen(n, k))
+		s.f32 = pages.Make[float32](kernel.PanelLen(n, k))
 	case d == Float32:
-		s.f32 = aligned(n * k)
+		s.f32 = pages.Make[float32](n * k)
 	case d == BFloat16 && packed:
-		s.u16 = make([]uint16, kernel.BF16PanelLen(n, k))
+		s.u16 = pages.Make[uint16](kernel.BF16PanelLen(n, k))
 	case d == BFloat16:
 		s.u16 = make([]uint16, n*k)
 	case d == Int8 && packed:
-		s.panels = make([]byte, kernel.Q8PanelLen(n, k))
+		s.panels = pages.Make[byte](kernel.Q8PanelLen(n, k))
 	case d == Int8:
 		s.q8, s.scales = make([]int8, n*k), make([]float32, n*quantBlocks(k))
 	case d == Int4 && packed:
-		s.panels = make([]byte, kernel.Q4PanelLen(n, k))
+		s.panels = pages.Make[byte](kernel.Q4PanelLen(n, k))
 	case d == Int4:
 		s.q4, s.u16 = make([]byte, n*kernel.Q4RowLen(k)), make([]uint16, n*quantBlocks(k))
 	default:

@@ -2,7 +2,8 @@ package tensor
 
 import (
 	"sync"
-	"unsafe"
+
+	"github.com/seqmix/seqmix/internal/pages"
 )
 
 // A Scratch hands out temporary buffers from memory that it keeps, so that code
@@ -33,12 +34,12 @@ func (s *Scratch) Take(n int) []float32 {
 		s.memory = memories.Get().(*memory)
 	}
 	if len(s.memory.block) < need && s.used == 0 {
-		s.memory.block = aligned(need)
+		s.memory.block = pages.Make[float32](need)
 	}
 	block := s.memory.block
 	if s.used+need > len(block) {
 		s.spill += need
-		return aligned(need)[:n:n]
+		return pages.Make[float32](need)[:n:n]
 	}
 	b := block[s.used : s.used+n : s.used+n]
 	s.used += need
@@ -49,7 +50,7 @@ func (s *Scratch) Take(n int) []float32 {
 // made part of what the Scratch keeps.
 func (s *Scratch) Reset() {
 	if s.spill > 0 {
-		s.memory.block = aligned(s.used + s.spill)
+		s.memory.block = pages.Make[float32](s.used + s.spill)
 		s.spill = 0
 	}
 	s.used = 0
@@ -77,16 +78,6 @@ func GetScratch() *Scratch { return scratches.Get().(*Scratch) }
 func PutScratch(s *Scratch) {
 	s.Release()
 	scratches.Put(s)
-}
-
-// aligned returns n zeroed float32s whose first lies on a cache line.
-func aligned(n int) []float32 {
-	if n == 0 {
-		return nil
-	}
-	b := make([]float32, n+15)
-	skip := int(-uintptr(unsafe.Pointer(&b[0]))/4) & 15
-	return b[skip : skip+n : skip+n]
 }
 
 // TakeSeq is Take for a Seq.

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/internal/pages"
 )
 
 // A Tensor is a parameter of a mixer: an array of numbers with a shape, stored in
@@ -46,7 +47,7 @@ func New(shape ...int) *Tensor {
 	if n < 0 {
 		panic(&ShapeError{"tensor.New", shape, nil})
 	}
-	return FromFloat32s(aligned(n), shape...)
+	return FromFloat32s(pages.Make[float32](n), shape...)
 }
 
 // NewWeight returns a Float32 matrix of zeros that is marked as a weight: it is used
@@ -337,19 +338,19 @@ func (t *Tensor) Pack() {
 	s := t.memory()
 	switch t.dtype {
 	case Float32:
-		p := aligned(kernel.PanelLen(n, k))
+		p := pages.Make[float32](kernel.PanelLen(n, k))
 		kernel.PackPanels(p, s.f32, n, k, k, 1)
 		*s = storage{f32: p}
 	case BFloat16:
-		p := make([]uint16, kernel.BF16PanelLen(n, k))
+		p := pages.Make[uint16](kernel.BF16PanelLen(n, k))
 		kernel.PackBF16Panels(p, s.u16, n, k)
 		*s = storage{u16: p}
 	case Int8:
-		p := make([]byte, kernel.Q8PanelLen(n, k))
+		p := pages.Make[byte](kernel.Q8PanelLen(n, k))
 		kernel.PackQ8Panels(p, s.q8, s.scales, n, k)
 		*s = storage{panels: p}
 	case Int4:
-		p := make([]byte, kernel.Q4PanelLen(n, k))
+		p := pages.Make[byte](kernel.Q4PanelLen(n, k))
 		kernel.PackQ4Panels(p, s.q4, s.u16, n, k)
 		*s = storage{panels: p}
 	}
@@ -369,7 +370,7 @@ func (t *Tensor) Unpack() {
 	}
 	switch t.dtype {
 	case Float32:
-		d := aligned(n * k)
+		d := pages.Make[float32](n * k)
 		kernel.UnpackPanels(d, s.f32, n, k, k, 1)
 		*s = storage{f32: d}
 	case BFloat16:

@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"math"
 	"sync"
-	"unsafe"
+
+	"github.com/seqmix/seqmix/internal/pages"
 )
 
 // A Compact is an n×k matrix of float32 or bfloat16 numbers in panels that take less
@@ -32,6 +33,10 @@ type Compact struct {
 	full   bool // float32, not bfloat16
 	n, k   int
 	panels [][]byte
+
+	mu   sync.Mutex
+	free []byte // memory for panels
+	made int    // panels that have memory
 }
 
 const (
@@ -64,11 +69,13 @@ func NewCompact(full bool, n, k int) *Compact {
 	c := &Compact{full: full, n: n, k: k, panels: make([][]byte, (n+PanelWidth-1)/PanelWidth)}
 	if len(c.panels) > 0 {
 		p := packers.Get().(*compactPacker)
+		c.made = len(c.panels) // the memory of one is enough
 		zero := p.panels(c, min(n, PanelWidth), p.clear)[0]
 		packers.Put(p)
 		for i := range c.panels {
 			c.panels[i] = zero
 		}
+		c.free, c.made = nil, 0
 	}
 	return c
 }
@@ -282,7 +289,7 @@ func (p *compactPacker) panels(c *Compact, m int, fill func()) [][]byte {
 		}
 	}
 	total := p.plan(c, count)
-	memory := cacheLines(total)
+	memory := c.take(total, count)
 	result := make([][]byte, count)
 	blocks, unit := p.blocks, 0
 	for i := range result {
@@ -316,6 +323,24 @@ func (p *compactPacker) grow(c *Compact, units int) {
 		p.spans = make([]byte, 2*units)
 	}
 	p.spans = p.spans[:2*units]
+}
+
+// take returns n bytes for some panels. It takes memory for all that are still to be made,
+// which will need about as much each.
+func (c *Compact) take(n, panels int) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.free) < n {
+		all := n / panels * max(len(c.panels)-c.made, panels)
+		c.free = pages.Make[byte](max(n, all+all/128))
+	}
+	c.made += panels
+	memory := c.free[:n:n]
+	c.free = c.free[n:]
+	if c.made >= len(c.panels) {
+		c.free = nil
+	}
+	return memory
 }
 
 // plan decides how all blocks will be stored, and returns their length.
@@ -430,11 +455,4 @@ func bestBase(spans []byte) int {
 		}
 	}
 	return best
-}
-
-// cacheLines returns n bytes whose first lies on a cache line.
-func cacheLines(n int) []byte {
-	b := make([]byte, n+compactLine-1)
-	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (compactLine - 1)
-	return b[skip : skip+n : skip+n]
 }

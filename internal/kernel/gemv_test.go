@@ -12,6 +12,7 @@ import (
 
 	"github.com/seqmix/seqmix/internal/cpu"
 	"github.com/seqmix/seqmix/internal/cpu/cputest"
+	"github.com/seqmix/seqmix/internal/pages"
 	"github.com/seqmix/seqmix/internal/par"
 )
 
@@ -466,7 +467,7 @@ func BenchmarkGemv(b *testing.B) {
 func compactPanels(full bool, k, total int) *Compact {
 	_, _, c := compactMatrix(full, PanelWidth, k, compactKinds["normal"])
 	panel := c.panels[0]
-	memory := cacheLines(total)
+	memory := pages.Make[byte](total)
 	c.panels = c.panels[:0]
 	for ; len(memory) >= len(panel); memory = memory[len(panel):] {
 		copy(memory, panel)
