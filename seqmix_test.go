@@ -307,6 +307,16 @@ func TestPack(t *testing.T) {
 	if !maps.Equal(packed, want2) {
 		t.Errorf("packed: %v, want %v", packed, want2)
 	}
+	seqmix.Compact(m)
+	m.Mix(got, x)
+	if distance(got, want) != 0 {
+		t.Error("compact weights change the result")
+	}
+	for name, p := range m.Params() {
+		if p.Packed() != want2[name] || p.Compacted() && !want2[name] {
+			t.Errorf("%s is %v", name, p)
+		}
+	}
 }
 
 func BenchmarkStackStep(b *testing.B) {

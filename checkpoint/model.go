@@ -26,11 +26,6 @@ type ModelOptions struct {
 	// the order in which the kernels read them, see [lm.Model.Pack].
 	Unpacked bool
 
-	// NoCompact leaves weights in float32 and bfloat16 packed only. The default is that those
-	// of models that take more than 64 MB, which caches do not hold, become compact: they
-	// take less memory, without loss, and tokens are generated faster. See [lm.Model.Compact].
-	NoCompact bool
-
 	// Config is the path of the configuration. The default is a config.json or params.json
 	// beside the weights.
 	Config string
@@ -66,7 +61,9 @@ type ModelFile struct {
 	FileBytes   int // of the tensors of the parameters in the file
 	MemoryBytes int // of the parameters in memory, once they are loaded; at most, if Compact
 
-	// Compact says that weights in float32 and bfloat16 will be compact in memory.
+	// Compact makes Load keep weights in float32 and bfloat16 in less memory, without loss,
+	// from which tokens are generated faster: see [lm.Model.Compact]. It is set if they take
+	// more than 64 MB, which caches do not hold, and may be changed before Load.
 	Compact bool
 
 	// Begin and End are the tokens that texts begin and end with, as far as the
@@ -278,7 +275,7 @@ func (m *ModelFile) describe() {
 			floats += size
 		}
 	}
-	m.Compact = floats > compactFrom && !m.options.Unpacked && !m.options.NoCompact
+	m.Compact = floats > compactFrom && !m.options.Unpacked
 }
 
 // compactFrom is the size of weights in float32 and bfloat16 from which they become compact:

@@ -4,11 +4,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/seqmix/seqmix/checkpoint"
 	"github.com/seqmix/seqmix/internal/goldentest"
 	"github.com/seqmix/seqmix/lm"
+	"github.com/seqmix/seqmix/tensor"
 )
 
 // goldenModels are the checkpoints of the golden vectors with the cases that say what
@@ -66,6 +68,60 @@ func TestGoldenModels(t *testing.T) {
 				t.Errorf("%d bytes in memory, %d were announced", bytes, f.MemoryBytes)
 			}
 			checkGolden(t, c, m)
+		})
+	}
+}
+
+// A model with compact weights has the same logits to the bit, and what the last token needs
+// of a prompt is the same as well.
+func TestCompactModels(t *testing.T) {
+	for _, g := range goldenModels {
+		t.Run(g.path, func(t *testing.T) {
+			c := goldenCase(t, g.family, g.name)
+			load := func(compact bool) *lm.Model {
+				f, err := checkpoint.OpenModel(filepath.Join(c.Dir(), g.path), checkpoint.ModelOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer f.Close()
+				if f.Compact {
+					t.Errorf("%v is small, but would be compact", f)
+				}
+				f.Compact = compact
+				if compact && !strings.Contains(f.String(), "compact") {
+					t.Errorf("that it is compact is not in %q", f)
+				}
+				m, err := f.Load()
+				if err != nil {
+					t.Fatal(err)
+				}
+				return m
+			}
+			packed, compact := load(false), load(true)
+			made := 0
+			for _, p := range compact.Params() {
+				if p.Compacted() {
+					made++
+				}
+			}
+			if made == 0 && tensor.CPU() != "generic" {
+				t.Error("no weight is compact")
+			}
+			ids := idsOf(c, "in.ids")[:8]
+			want, err := packed.Logits(ids)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := compact.Logits(ids)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got.Data, want.Data) {
+				t.Error("the logits differ from those of the packed model")
+			}
+			if got, want := continuation(t, compact, ids[:4], 4), continuation(t, packed, ids[:4], 4); !slices.Equal(got, want) {
+				t.Errorf("it goes on with %v, the packed model with %v", got, want)
+			}
 		})
 	}
 }

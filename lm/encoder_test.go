@@ -267,6 +267,10 @@ func TestEncoderParams(t *testing.T) {
 	}
 	n, bytes := e.Size()
 	e.Pack()
+	e.Compact()
+	if w := names["embedding.weight"]; !w.Packed() || tensor.CPU() != "generic" && w.Dim(1)%4 == 0 && !w.Compacted() {
+		t.Errorf("the embedding is %v", w)
+	}
 	e.Quantize(tensor.Int8)
 	if m, after := e.Size(); m != n || after >= bytes {
 		t.Errorf("%d parameters of %d bytes became %d of %d", n, bytes, m, after)

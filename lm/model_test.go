@@ -157,6 +157,10 @@ func TestQuantize(t *testing.T) {
 		if _, after := m.Size(); c.format != tensor.Float32 && after >= before {
 			t.Errorf("%v: %d bytes, with float32 %d", c.format, after, before)
 		}
+		m.Compact()
+		if compact, err := m.Score(ids); err != nil || !slices.Equal(compact, got) {
+			t.Errorf("%v: compact, the scores are %v, packed %v; %v", c.format, compact, got, err)
+		}
 	}
 }
 

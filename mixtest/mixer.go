@@ -222,7 +222,7 @@ func checkParams(t *tester) error {
 }
 
 // checkPack packs what is not packed, one weight after the other, and the other way
-// round.
+// round. Then it makes what it packed compact.
 func checkPack(t *tester) error {
 	var flipped []*tensor.Tensor
 	defer func() {
@@ -241,6 +241,14 @@ func checkPack(t *tester) error {
 		if err != nil {
 			return fmt.Errorf("%s, packed %v: %w", p.name, p.param.Packed(), err)
 		}
+	}
+	for _, p := range flipped {
+		if p.Packed() {
+			p.Compact()
+		}
+	}
+	if err := same(t.mix(t.src), t.want); err != nil {
+		return fmt.Errorf("with compact weights: %w", err)
 	}
 	return nil
 }

@@ -51,7 +51,11 @@ func describe(out io.Writer, m *checkpoint.ModelFile) {
 	row("head", map[bool]string{true: "tied to the embedding", false: "of its own"}[m.Tied])
 	row("parameters", m.Parameters)
 	row("in the file", fmt.Sprintf("%.1f MB", float64(m.FileBytes)/1e6))
-	row("in memory", fmt.Sprintf("%.1f MB", float64(m.MemoryBytes)/1e6))
+	most := ""
+	if m.Compact {
+		most = "at most "
+	}
+	row("in memory", fmt.Sprintf("%s%.1f MB", most, float64(m.MemoryBytes)/1e6))
 	tw.Flush()
 }
 
