@@ -87,6 +87,6 @@ func ExampleOpenModel() {
 	fmt.Println(s.Len(), "tokens, all below 37:", slices.Max(s.Tokens()) < 37)
 	// Output:
 	// Mamba, 2 layers, 37 tokens in 40 rows
-	// 68032 parameters, 272128 bytes in the file, 111872 in memory
+	// 68032 parameters, 272128 bytes in the file, 107008 in memory
 	// 8 tokens, all below 37: true
 }

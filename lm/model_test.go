@@ -140,7 +140,7 @@ func TestQuantize(t *testing.T) {
 	for _, c := range []struct {
 		format tensor.DType
 		bound  float64
-	}{{tensor.Float32, 0}, {tensor.BFloat16, 0.1}, {tensor.Int8, 0.1}, {tensor.Int4, 2}} {
+	}{{tensor.Float32, 0}, {tensor.BFloat16, 0.1}, {tensor.Int8, 0.12}, {tensor.Int4, 2}} {
 		m := newModel(t)
 		_, before := m.Size()
 		m.Quantize(c.format)

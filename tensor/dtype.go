@@ -11,16 +11,22 @@ type DType uint8
 const (
 	Float32  DType = iota // IEEE 754 binary32
 	BFloat16              // the upper half of a float32
-	Int8                  // blocks of 32 int8 with one float32 scale: see [QuantBlock]
+	Int8                  // blocks of 32 int8 with one scale of 16 bits: see [QuantBlock]
 	Int4                  // blocks of 32 four-bit codes with one bfloat16 scale
 )
 
 // QuantBlock is the number of neighbouring elements of a row that share a scale
 // in the Int8 and Int4 formats.
 //
-// An element of Int8 is the scale of its block times an integer from -127 to 127; the
-// largest magnitude of the block is represented exactly up to rounding, so the error of
-// an element is at most 1/254 of that magnitude.
+// An element of Int8, which takes 8.5 bits with its share of the scale, is the scale of
+// its block times an integer from -127 to 127. A scale is
+//
+//	(1 + f/1024)·2^e   with f from 0 to 1023 and e from -40 to 22
+//
+// or NaN: every positive float16 is one. That of a block is the nearest to 1/127 of its
+// largest magnitude, so the error of an element is at most 1/254 of that magnitude, and a
+// part of 2^-11 of this more, or 2^-41 if that is more. Blocks with a magnitude from 2^30
+// on, nearly, become NaN.
 //
 // An element of Int4, which takes 4.5 bits with its share of the scale, is the scale of
 // its block times one of

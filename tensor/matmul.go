@@ -242,7 +242,7 @@ func (t *Tensor) integerPanels(from, n int, scratch []byte) (panels, rest []byte
 		return s.panels[kernel.Q4PanelLen(from, k):], scratch
 	case t.dtype == Int8:
 		panels = scratch[:kernel.Q8PanelLen(n, k)]
-		kernel.PackQ8Panels(panels, s.q8[from*k:(from+n)*k], s.scales[from*blocks:], n, k)
+		kernel.PackQ8Panels(panels, s.q8[from*k:(from+n)*k], s.u16[from*blocks:], n, k)
 	default:
 		panels = scratch[:kernel.Q4PanelLen(n, k)]
 		kernel.PackQ4Panels(panels, s.q4[from*kernel.Q4RowLen(k):], s.u16[from*blocks:], n, k)

@@ -29,7 +29,7 @@ func (t *Tensor) Renew(d DType, packed bool) {
 	case d == Int8 && packed:
 		s.panels = pages.Make[byte](kernel.Q8PanelLen(n, k))
 	case d == Int8:
-		s.q8, s.scales = make([]int8, n*k), make([]float32, n*quantBlocks(k))
+		s.q8, s.u16 = make([]int8, n*k), make([]uint16, n*quantBlocks(k))
 	case d == Int4 && packed:
 		s.panels = pages.Make[byte](kernel.Q4PanelLen(n, k))
 	case d == Int4:
@@ -54,7 +54,7 @@ func (t *Tensor) BytesAs(d DType, packed bool) int {
 	case d == Int8 && packed:
 		return kernel.Q8PanelLen(n, k)
 	case d == Int8:
-		return n*k + 4*n*quantBlocks(k)
+		return n*k + 2*n*quantBlocks(k)
 	case d == Int4 && packed:
 		return kernel.Q4PanelLen(n, k)
 	case d == Int4:
@@ -114,11 +114,11 @@ func (t *Tensor) SetRows(from int, src *Tensor) {
 func (t *Tensor) setIntegers(from, m, k int, src *Tensor) {
 	s, blocks := &t.store, quantBlocks(k)
 	if t.packed {
-		kernel.PackQ8Panels(s.panels[kernel.Q8PanelLen(from, k):], src.store.q8, src.store.scales, m, k)
+		kernel.PackQ8Panels(s.panels[kernel.Q8PanelLen(from, k):], src.store.q8, src.store.u16, m, k)
 		return
 	}
 	copy(s.q8[from*k:], src.store.q8)
-	copy(s.scales[from*blocks:], src.store.scales)
+	copy(s.u16[from*blocks:], src.store.u16)
 }
 
 // setFloats is SetRows of m rows of k float32s.
@@ -140,7 +140,7 @@ func (t *Tensor) setFloats(from, m, k int, values []float32) {
 		kernel.PackQ8Panels(s.panels[kernel.Q8PanelLen(from, k):], q, scales, m, k)
 		quantBuffers.Put(b)
 	default:
-		kernel.QuantizeQ8(s.q8[from*k:(from+m)*k], s.scales[from*quantBlocks(k):(from+m)*quantBlocks(k)], values, m, k)
+		kernel.QuantizeQ8(s.q8[from*k:(from+m)*k], s.u16[from*quantBlocks(k):(from+m)*quantBlocks(k)], values, m, k)
 	}
 }
 
@@ -189,12 +189,12 @@ var (
 
 type quantBuffer struct {
 	q      []int8
-	scales []float32
+	scales []uint16
 }
 
-func (b *quantBuffer) take(m, k int) ([]int8, []float32) {
+func (b *quantBuffer) take(m, k int) ([]int8, []uint16) {
 	if n := m * quantBlocks(k); cap(b.q) < m*k || cap(b.scales) < n {
-		b.q, b.scales = make([]int8, m*k), make([]float32, n)
+		b.q, b.scales = make([]int8, m*k), make([]uint16, n)
 	}
 	return b.q[:m*k], b.scales[:m*quantBlocks(k)]
 }

@@ -2,6 +2,7 @@ package tensor_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -63,7 +64,7 @@ func TestSetRowsOfIntegers(t *testing.T) {
 		blocks := (k + tensor.QuantBlock - 1) / tensor.QuantBlock
 		q, scales, values := make([]int8, n*k), make([]float32, n*blocks), make([]float32, n*k)
 		for i := range scales {
-			scales[i] = r.Float32()
+			scales[i] = float32(r.IntN(1<<11)-1<<10) / 1024
 		}
 		for i := range q {
 			q[i] = int8(r.IntN(20) - 10)
@@ -79,7 +80,7 @@ func TestSetRowsOfIntegers(t *testing.T) {
 				got.Renew(d, packed)
 				for from := 0; from < n; from += tensor.PanelRows {
 					to := min(from+tensor.PanelRows, n)
-					got.SetRows(from, tensor.FromInt8s(q[from*k:to*k], scales[from*blocks:to*blocks], to-from, k))
+					got.SetRows(from, tensor.FromInt8s(slices.Clone(q[from*k:to*k]), scales[from*blocks:to*blocks], to-from, k))
 				}
 				if !slices.Equal(got.Float32s(), want.Float32s()) {
 					t.Errorf("%v as %v, packed %v: the elements differ", shape, d, packed)
@@ -153,5 +154,55 @@ func TestSetRowsRefuses(t *testing.T) {
 			}()
 			f()
 		}()
+	}
+}
+
+// What FromInt8s makes of scales is the same in a tensor that is packed and in one that is
+// not, and in products with them.
+func TestFromInt8s(t *testing.T) {
+	const k = 2 * tensor.QuantBlock
+	inf := float32(math.Inf(1))
+	scales := []float32{1, -0.5, 0x1p-24, -65504, 1 + 0x1p-11, 0x1.8p-40, 0, 0x1p-50, 0x1.ffcp22, 0x1p23, inf, float32(math.NaN())}
+	want := []float32{1, -0.5, 0x1p-24, -65504, 1, 0x1.8p-40, 0, 0, 0x1.ffcp22, inf, inf, inf} // inf stands for NaN
+	n := len(scales) / 2
+	q := make([]int8, n*k)
+	for i := range q {
+		q[i] = int8(i%255 - 127)
+	}
+	data := slices.Clone(q)
+	w := tensor.FromInt8s(data, scales, n, k)
+	if want := n*k + 2*len(scales); w.Bytes() != want {
+		t.Errorf("%d bytes, want %d", w.Bytes(), want)
+	}
+	packed := tensor.NewWeight(n, k)
+	packed.Renew(tensor.Int8, true)
+	packed.SetRows(0, w)
+	other := packed.Float32s()
+	for i, v := range w.Float32s() {
+		scale := want[i/tensor.QuantBlock]
+		switch {
+		case scale == inf:
+			if v == v || other[i] == other[i] {
+				t.Errorf("element %d is %v, packed %v, want NaN", i, v, other[i])
+			}
+		case v != float32(q[i])*scale || other[i] != v:
+			t.Errorf("element %d is %v, packed %v, want %v", i, v, other[i], float32(q[i])*scale)
+		}
+	}
+	src := tensor.MatOf(make([]float32, 3*k), 3, k)
+	for i := range src.Data {
+		src.Data[i] = float32(i%17) - 7.3
+	}
+	a, b := tensor.MatOf(make([]float32, 3*n), 3, n), tensor.MatOf(make([]float32, 3*n), 3, n)
+	tensor.MatMulT(a, src, w)
+	tensor.MatMulT(b, src, packed)
+	for i, v := range a.Data {
+		if math.Float32bits(v) != math.Float32bits(b.Data[i]) && (v == v || b.Data[i] == b.Data[i]) {
+			t.Errorf("product %d is %v, with the packed one %v", i, v, b.Data[i])
+		}
+	}
+	lowest := tensor.FromInt8s([]int8{-128, -128}, []float32{-1, 1}, 2, 1)
+	if v := lowest.Float32s(); v[0] != 127 || v[1] != -128 {
+		t.Errorf("-128 times -1 and 1 are %v", v)
 	}
 }

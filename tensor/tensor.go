@@ -31,9 +31,8 @@ type Tensor struct {
 // storage holds the elements; which of the fields are in use depends on the format.
 type storage struct {
 	f32    []float32 // Float32, either order
-	u16    []uint16  // BFloat16, either order; Int4, row-major: the scales of q4, row by row
+	u16    []uint16  // BFloat16, either order; Int8 and Int4, row-major: the scales, row by row
 	q8     []int8    // Int8, row-major
-	scales []float32 // Int8, row-major: the scales of q8, row by row
 	q4     []byte    // Int4, row-major: two elements to a byte
 	panels []byte    // Int8 and Int4, packed
 
@@ -90,17 +89,24 @@ func FromBFloat16s(data []uint16, shape ...int) *Tensor {
 	return &Tensor{shape: slices.Clone(shape), dtype: BFloat16, store: storage{u16: data}}
 }
 
-// FromInt8s returns an Int8 tensor that uses data and scales as its memory: element i of
-// a row is data[i] times the scale of block i/[QuantBlock] of the row. It panics with a
-// *[ShapeError] if data has another size than the shape, or scales than there are blocks.
+// FromInt8s returns an Int8 tensor that uses data as its memory: element i of a row is
+// data[i] times the scale of block i/[QuantBlock] of the row. The scales are rounded to
+// those of the format, which changes none that is a float16; as they have no sign, the
+// integers of a block with a negative scale change theirs in data, whereby -128 becomes
+// 127. Below 2^-41 a scale counts as 0, and its integers become 0; one that is not below
+// 2^23 makes its block NaN, as infinities and NaN do. It panics with a *[ShapeError] if
+// data has another size than the shape, or scales than there are blocks.
 func FromInt8s(data []int8, scales []float32, shape ...int) *Tensor {
-	t := &Tensor{shape: slices.Clone(shape), dtype: Int8, store: storage{q8: data, scales: scales}}
+	t := &Tensor{shape: slices.Clone(shape), dtype: Int8, store: storage{q8: data}}
 	if elements(shape) != len(data) {
 		panic(&ShapeError{"tensor.FromInt8s", []int{len(data)}, shape})
 	}
-	if rows, cols := t.rowsCols(); len(scales) != rows*quantBlocks(cols) {
+	rows, cols := t.rowsCols()
+	if len(scales) != rows*quantBlocks(cols) {
 		panic(&ShapeError{"tensor.FromInt8s", []int{len(scales)}, []int{rows, quantBlocks(cols)}})
 	}
+	t.store.u16 = make([]uint16, len(scales))
+	kernel.RoundQ8Scales(t.store.u16, data, scales, rows, cols)
 	return t
 }
 
@@ -137,7 +143,7 @@ func (t *Tensor) Bytes() int {
 	if s.compact != nil {
 		return s.compact.Bytes()
 	}
-	return 4*len(s.f32) + 2*len(s.u16) + len(s.q8) + 4*len(s.scales) + len(s.q4) + len(s.panels)
+	return 4*len(s.f32) + 2*len(s.u16) + len(s.q8) + len(s.q4) + len(s.panels)
 }
 
 // String describes the tensor without its elements: "float32[64 128]".
@@ -236,11 +242,7 @@ func (t *Tensor) Row(dst []float32, i int) {
 		if t.packed {
 			kernel.Q8PanelRow(dst, s.panels, i, n)
 		} else {
-			blocks := (n + QuantBlock - 1) / QuantBlock
-			scales := s.scales[i*blocks : (i+1)*blocks]
-			for j, q := range s.q8[i*n : (i+1)*n] {
-				dst[j] = float32(q) * scales[j/QuantBlock]
-			}
+			kernel.Q8Row(dst, s.q8[i*n:], s.u16[i*quantBlocks(n):])
 		}
 	case Int4:
 		if t.packed {
@@ -278,9 +280,8 @@ func (t *Tensor) SetFloat32s(src []float32) {
 		kernel.Float32ToBF16(t.store.u16, src)
 	case Int8:
 		n, k := t.rowsCols()
-		blocks := (k + QuantBlock - 1) / QuantBlock
-		t.store = storage{q8: make([]int8, len(src)), scales: make([]float32, n*blocks)}
-		kernel.QuantizeQ8(t.store.q8, t.store.scales, src, n, k)
+		t.store = storage{q8: make([]int8, len(src)), u16: make([]uint16, n*quantBlocks(k))}
+		kernel.QuantizeQ8(t.store.q8, t.store.u16, src, n, k)
 	case Int4:
 		n, k := t.rowsCols()
 		t.store = storage{q4: make([]byte, n*kernel.Q4RowLen(k)), u16: make([]uint16, n*quantBlocks(k))}
@@ -347,7 +348,7 @@ func (t *Tensor) Pack() {
 		*s = storage{u16: p}
 	case Int8:
 		p := pages.Make[byte](kernel.Q8PanelLen(n, k))
-		kernel.PackQ8Panels(p, s.q8, s.scales, n, k)
+		kernel.PackQ8Panels(p, s.q8, s.u16, n, k)
 		*s = storage{panels: p}
 	case Int4:
 		p := pages.Make[byte](kernel.Q4PanelLen(n, k))
@@ -378,9 +379,9 @@ func (t *Tensor) Unpack() {
 		kernel.UnpackBF16Panels(d, s.u16, n, k)
 		*s = storage{u16: d}
 	case Int8:
-		q, scales := make([]int8, n*k), make([]float32, n*((k+QuantBlock-1)/QuantBlock))
+		q, scales := make([]int8, n*k), make([]uint16, n*quantBlocks(k))
 		kernel.UnpackQ8Panels(q, scales, s.panels, n, k)
-		*s = storage{q8: q, scales: scales}
+		*s = storage{q8: q, u16: scales}
 	case Int4:
 		codes, scales := make([]byte, n*kernel.Q4RowLen(k)), make([]uint16, n*quantBlocks(k))
 		kernel.UnpackQ4Panels(codes, scales, s.panels, n, k)

@@ -1339,42 +1339,43 @@ block:
 	BNE block
 	RET
 
-// func tileQ8x1NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
-TEXT ·tileQ8x1NEON(SB), NOSPLIT, $128-49
+// func tileQ8x1NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
+TEXT ·tileQ8x1NEON(SB), NOSPLIT, $128-57
 	MOVD $consts<>(SB), R0
-	MOVD blocks+0(FP), R1
-	MOVD x+8(FP), R2
-	MOVD b+24(FP), R3
-	MOVD $local4-128(SP), R4
+	MOVD scales+48(FP), R1
+	MOVD blocks+0(FP), R2
+	MOVD x+8(FP), R3
+	MOVD b+24(FP), R4
+	MOVD $local5-128(SP), R5
 	VMOVI $0, V0.B16
-	FMOVQ F0, 0(R4)
-	FMOVQ F0, 16(R4)
-	FMOVQ F0, 32(R4)
-	FMOVQ F0, 48(R4)
-	FMOVQ F0, 64(R4)
-	FMOVQ F0, 80(R4)
-	FMOVQ F0, 96(R4)
-	FMOVQ F0, 112(R4)
+	FMOVQ F0, 0(R5)
+	FMOVQ F0, 16(R5)
+	FMOVQ F0, 32(R5)
+	FMOVQ F0, 48(R5)
+	FMOVQ F0, 64(R5)
+	FMOVQ F0, 80(R5)
+	FMOVQ F0, 96(R5)
+	FMOVQ F0, 112(R5)
 	FMOVQ 48(R0), F0
 block:
-	MOVD R3, R0
-	MOVD R3, R5
+	MOVD R4, R0
 	MOVD R4, R6
-	ADD $1024, R5
-	MOVD R3, R7
-	ADD $8192, R7
-	MOVD $4, R8
+	MOVD R5, R7
+	ADD $1024, R6
+	MOVD R4, R8
+	ADD $8192, R8
+	MOVD $4, R9
 group:
-	PRFM 0(R7), PLDL1KEEP
-	PRFM 64(R7), PLDL1KEEP
-	PRFM 128(R7), PLDL1KEEP
-	PRFM 192(R7), PLDL1KEEP
-	PRFM 256(R7), PLDL1KEEP
-	ADD $320, R7
+	PRFM 0(R8), PLDL1KEEP
+	PRFM 64(R8), PLDL1KEEP
+	PRFM 128(R8), PLDL1KEEP
+	PRFM 192(R8), PLDL1KEEP
+	PRFM 256(R8), PLDL1KEEP
+	ADD $320, R8
 	FMOVQ 0(R0), F1
 	WORD $0x0f08a422 // sxtl v2.8h, v1.8b
 	WORD $0x4f08a421 // sxtl2 v1.8h, v1.16b
-	FMOVQ 0(R2), F3
+	FMOVQ 0(R3), F3
 	VEXT $8, V3.B16, V3.B16, V4.B16
 	WORD $0x0e63c045 // smull v5.4s, v2.4h, v3.4h
 	WORD $0x0e64c046 // smull v6.4s, v2.4h, v4.4h
@@ -1387,7 +1388,7 @@ group:
 	FMOVQ 16(R0), F4
 	WORD $0x0f08a48a // sxtl v10.8h, v4.8b
 	WORD $0x4f08a484 // sxtl2 v4.8h, v4.16b
-	FMOVQ 0(R2), F11
+	FMOVQ 0(R3), F11
 	VEXT $8, V11.B16, V11.B16, V12.B16
 	WORD $0x0e6bc14d // smull v13.4s, v10.4h, v11.4h
 	WORD $0x0e6cc14e // smull v14.4s, v10.4h, v12.4h
@@ -1400,7 +1401,7 @@ group:
 	FMOVQ 128(R0), F12
 	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
 	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 16(R2), F19
+	FMOVQ 16(R3), F19
 	VEXT $8, V19.B16, V19.B16, V20.B16
 	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
 	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
@@ -1413,7 +1414,7 @@ group:
 	FMOVQ 144(R0), F12
 	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
 	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 16(R2), F19
+	FMOVQ 16(R3), F19
 	VEXT $8, V19.B16, V19.B16, V20.B16
 	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
 	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
@@ -1426,7 +1427,7 @@ group:
 	FMOVQ 256(R0), F12
 	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
 	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 32(R2), F19
+	FMOVQ 32(R3), F19
 	VEXT $8, V19.B16, V19.B16, V20.B16
 	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
 	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
@@ -1439,7 +1440,7 @@ group:
 	FMOVQ 272(R0), F12
 	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
 	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 32(R2), F19
+	FMOVQ 32(R3), F19
 	VEXT $8, V19.B16, V19.B16, V20.B16
 	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
 	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
@@ -1452,7 +1453,7 @@ group:
 	FMOVQ 384(R0), F12
 	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
 	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 48(R2), F19
+	FMOVQ 48(R3), F19
 	VEXT $8, V19.B16, V19.B16, V20.B16
 	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
 	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
@@ -1465,7 +1466,7 @@ group:
 	FMOVQ 400(R0), F12
 	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
 	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 48(R2), F19
+	FMOVQ 48(R3), F19
 	VEXT $8, V19.B16, V19.B16, V20.B16
 	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
 	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
@@ -1478,7 +1479,7 @@ group:
 	FMOVQ 512(R0), F12
 	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
 	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 64(R2), F19
+	FMOVQ 64(R3), F19
 	VEXT $8, V19.B16, V19.B16, V20.B16
 	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
 	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
@@ -1491,7 +1492,7 @@ group:
 	FMOVQ 528(R0), F12
 	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
 	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 64(R2), F19
+	FMOVQ 64(R3), F19
 	VEXT $8, V19.B16, V19.B16, V20.B16
 	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
 	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
@@ -1504,7 +1505,7 @@ group:
 	FMOVQ 640(R0), F12
 	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
 	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 80(R2), F19
+	FMOVQ 80(R3), F19
 	VEXT $8, V19.B16, V19.B16, V20.B16
 	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
 	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
@@ -1517,7 +1518,7 @@ group:
 	FMOVQ 656(R0), F12
 	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
 	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 80(R2), F19
+	FMOVQ 80(R3), F19
 	VEXT $8, V19.B16, V19.B16, V20.B16
 	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
 	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
@@ -1530,7 +1531,7 @@ group:
 	FMOVQ 768(R0), F12
 	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
 	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 96(R2), F19
+	FMOVQ 96(R3), F19
 	VEXT $8, V19.B16, V19.B16, V20.B16
 	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
 	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
@@ -1543,7 +1544,7 @@ group:
 	FMOVQ 784(R0), F12
 	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
 	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 96(R2), F19
+	FMOVQ 96(R3), F19
 	VEXT $8, V19.B16, V19.B16, V20.B16
 	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
 	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
@@ -1556,7 +1557,7 @@ group:
 	FMOVQ 896(R0), F12
 	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
 	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 112(R2), F19
+	FMOVQ 112(R3), F19
 	VEXT $8, V19.B16, V19.B16, V20.B16
 	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
 	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
@@ -1569,7 +1570,7 @@ group:
 	FMOVQ 912(R0), F12
 	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
 	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 112(R2), F19
+	FMOVQ 112(R3), F19
 	VEXT $8, V19.B16, V19.B16, V20.B16
 	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
 	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
@@ -1579,9 +1580,24 @@ group:
 	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
 	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
 	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
-	FMOVQ 0(R5), F12
-	FMOVQ 16(R5), F18
-	FMOVS 128(R2), F19
+	VMOVI $0, V12.B16
+	FMOVD 0(R6), F18
+	VZIP1 V12.H8, V18.H8, V18.H8
+	FMOVD 8(R6), F19
+	VZIP1 V12.H8, V19.H8, V12.H8
+	FMOVQ 0(R1), F19
+	WORD $0x6eb34652 // ushl v18.4s, v18.4s, v19.4s
+	FMOVQ 32(R1), F19
+	VADD V19.S4, V18.S4, V18.S4
+	FMOVQ 64(R1), F19
+	WORD $0x6e33de52 // fmul v18.4s, v18.4s, v19.4s
+	FMOVQ 0(R1), F19
+	WORD $0x6eb3458c // ushl v12.4s, v12.4s, v19.4s
+	FMOVQ 32(R1), F19
+	VADD V19.S4, V12.S4, V12.S4
+	FMOVQ 64(R1), F19
+	WORD $0x6e33dd8c // fmul v12.4s, v12.4s, v19.4s
+	FMOVS 128(R3), F19
 	WORD $0x4ea2bca2 // addp v2.4s, v5.4s, v2.4s
 	WORD $0x4ea1bd01 // addp v1.4s, v8.4s, v1.4s
 	WORD $0x4ea1bc41 // addp v1.4s, v2.4s, v1.4s
@@ -1591,10 +1607,10 @@ group:
 	WORD $0x4ea3bc42 // addp v2.4s, v2.4s, v3.4s
 	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
 	VFMLA V0.S4, V2.S4, V1.S4
-	FMOVQ 0(R6), F2
+	FMOVQ 0(R7), F2
 	WORD $0x4f939021 // fmul v1.4s, v1.4s, v19.s[0]
-	VFMLA V12.S4, V1.S4, V2.S4
-	FMOVQ F2, 0(R6)
+	VFMLA V18.S4, V1.S4, V2.S4
+	FMOVQ F2, 0(R7)
 	WORD $0x4eaabda1 // addp v1.4s, v13.4s, v10.4s
 	WORD $0x4ea4be02 // addp v2.4s, v16.4s, v4.4s
 	WORD $0x4ea2bc21 // addp v1.4s, v1.4s, v2.4s
@@ -1604,327 +1620,23 @@ group:
 	WORD $0x4ea3bc42 // addp v2.4s, v2.4s, v3.4s
 	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
 	VFMLA V0.S4, V2.S4, V1.S4
-	FMOVQ 16(R6), F2
+	FMOVQ 16(R7), F2
 	WORD $0x4f939021 // fmul v1.4s, v1.4s, v19.s[0]
-	VFMLA V18.S4, V1.S4, V2.S4
-	FMOVQ F2, 16(R6)
-	ADD $32, R0
-	ADD $32, R5
-	ADD $32, R6
-	SUBS $1, R8
-	BNE group
-	ADD $144, R2
-	ADD $1152, R3
-	SUBS $1, R1
-	BNE block
-	MOVD c+32(FP), R0
-	MOVD ldc+40(FP), R1
-	LSL $2, R1
-	MOVBU add+48(FP), R2
-	FMOVQ 0(R4), F0
-	FMOVQ 16(R4), F1
-	FMOVQ 32(R4), F2
-	FMOVQ 48(R4), F3
-	FMOVQ 64(R4), F4
-	FMOVQ 80(R4), F5
-	FMOVQ 96(R4), F6
-	FMOVQ 112(R4), F7
-	CBZ R2, store0
-	FMOVQ 0(R0), F8
-	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
-	FMOVQ 16(R0), F8
-	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
-	FMOVQ 32(R0), F8
-	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
-	FMOVQ 48(R0), F8
-	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
-	FMOVQ 64(R0), F8
-	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
-	FMOVQ 80(R0), F8
-	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
-	FMOVQ 96(R0), F8
-	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
-	FMOVQ 112(R0), F8
-	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-store0:
-	FMOVQ F0, 0(R0)
-	FMOVQ F1, 16(R0)
-	FMOVQ F2, 32(R0)
-	FMOVQ F3, 48(R0)
-	FMOVQ F4, 64(R0)
-	FMOVQ F5, 80(R0)
-	FMOVQ F6, 96(R0)
-	FMOVQ F7, 112(R0)
-	ADD R1, R0
-	RET
-
-// func tileQ8x2NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
-TEXT ·tileQ8x2NEON(SB), NOSPLIT, $256-49
-	MOVD $consts<>(SB), R0
-	MOVD blocks+0(FP), R1
-	MOVD x+8(FP), R2
-	MOVD b+24(FP), R3
-	MOVD ldx+16(FP), R4
-	ADD R2, R4, R4
-	MOVD $local6-256(SP), R5
-	VMOVI $0, V0.B16
-	FMOVQ F0, 0(R5)
-	FMOVQ F0, 16(R5)
-	FMOVQ F0, 32(R5)
-	FMOVQ F0, 48(R5)
-	FMOVQ F0, 64(R5)
-	FMOVQ F0, 80(R5)
-	FMOVQ F0, 96(R5)
-	FMOVQ F0, 112(R5)
-	FMOVQ F0, 128(R5)
-	FMOVQ F0, 144(R5)
-	FMOVQ F0, 160(R5)
-	FMOVQ F0, 176(R5)
-	FMOVQ F0, 192(R5)
-	FMOVQ F0, 208(R5)
-	FMOVQ F0, 224(R5)
-	FMOVQ F0, 240(R5)
-	FMOVQ 48(R0), F0
-block:
-	MOVD R3, R0
-	MOVD R3, R6
-	MOVD R5, R7
-	ADD $1024, R6
-	MOVD R3, R8
-	ADD $8192, R8
-	MOVD $8, R9
-group:
-	PRFM 0(R8), PLDL1KEEP
-	PRFM 64(R8), PLDL1KEEP
-	PRFM 128(R8), PLDL1KEEP
-	ADD $192, R8
-	FMOVQ 0(R0), F1
-	WORD $0x0f08a422 // sxtl v2.8h, v1.8b
-	WORD $0x4f08a421 // sxtl2 v1.8h, v1.16b
-	FMOVQ 0(R2), F3
-	VEXT $8, V3.B16, V3.B16, V4.B16
-	WORD $0x0e63c045 // smull v5.4s, v2.4h, v3.4h
-	WORD $0x0e64c046 // smull v6.4s, v2.4h, v4.4h
-	WORD $0x4e63c047 // smull2 v7.4s, v2.8h, v3.8h
-	WORD $0x4e64c048 // smull2 v8.4s, v2.8h, v4.8h
-	WORD $0x0e63c029 // smull v9.4s, v1.4h, v3.4h
-	WORD $0x0e64c02a // smull v10.4s, v1.4h, v4.4h
-	WORD $0x4e63c023 // smull2 v3.4s, v1.8h, v3.8h
-	WORD $0x4e64c024 // smull2 v4.4s, v1.8h, v4.8h
-	FMOVQ 0(R4), F11
-	VEXT $8, V11.B16, V11.B16, V12.B16
-	WORD $0x0e6bc04d // smull v13.4s, v2.4h, v11.4h
-	WORD $0x0e6cc04e // smull v14.4s, v2.4h, v12.4h
-	WORD $0x4e6bc04f // smull2 v15.4s, v2.8h, v11.8h
-	WORD $0x4e6cc042 // smull2 v2.4s, v2.8h, v12.8h
-	WORD $0x0e6bc030 // smull v16.4s, v1.4h, v11.4h
-	WORD $0x0e6cc031 // smull v17.4s, v1.4h, v12.4h
-	WORD $0x4e6bc02b // smull2 v11.4s, v1.8h, v11.8h
-	WORD $0x4e6cc021 // smull2 v1.4s, v1.8h, v12.8h
-	FMOVQ 128(R0), F12
-	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
-	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 16(R2), F19
-	VEXT $8, V19.B16, V19.B16, V20.B16
-	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
-	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
-	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
-	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
-	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
-	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
-	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
-	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
-	FMOVQ 16(R4), F19
-	VEXT $8, V19.B16, V19.B16, V20.B16
-	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
-	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
-	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
-	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
-	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
-	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
-	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
-	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
-	FMOVQ 256(R0), F12
-	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
-	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 32(R2), F19
-	VEXT $8, V19.B16, V19.B16, V20.B16
-	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
-	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
-	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
-	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
-	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
-	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
-	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
-	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
-	FMOVQ 32(R4), F19
-	VEXT $8, V19.B16, V19.B16, V20.B16
-	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
-	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
-	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
-	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
-	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
-	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
-	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
-	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
-	FMOVQ 384(R0), F12
-	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
-	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 48(R2), F19
-	VEXT $8, V19.B16, V19.B16, V20.B16
-	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
-	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
-	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
-	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
-	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
-	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
-	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
-	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
-	FMOVQ 48(R4), F19
-	VEXT $8, V19.B16, V19.B16, V20.B16
-	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
-	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
-	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
-	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
-	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
-	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
-	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
-	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
-	FMOVQ 512(R0), F12
-	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
-	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 64(R2), F19
-	VEXT $8, V19.B16, V19.B16, V20.B16
-	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
-	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
-	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
-	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
-	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
-	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
-	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
-	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
-	FMOVQ 64(R4), F19
-	VEXT $8, V19.B16, V19.B16, V20.B16
-	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
-	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
-	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
-	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
-	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
-	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
-	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
-	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
-	FMOVQ 640(R0), F12
-	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
-	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 80(R2), F19
-	VEXT $8, V19.B16, V19.B16, V20.B16
-	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
-	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
-	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
-	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
-	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
-	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
-	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
-	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
-	FMOVQ 80(R4), F19
-	VEXT $8, V19.B16, V19.B16, V20.B16
-	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
-	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
-	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
-	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
-	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
-	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
-	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
-	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
-	FMOVQ 768(R0), F12
-	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
-	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 96(R2), F19
-	VEXT $8, V19.B16, V19.B16, V20.B16
-	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
-	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
-	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
-	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
-	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
-	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
-	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
-	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
-	FMOVQ 96(R4), F19
-	VEXT $8, V19.B16, V19.B16, V20.B16
-	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
-	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
-	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
-	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
-	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
-	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
-	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
-	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
-	FMOVQ 896(R0), F12
-	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
-	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
-	FMOVQ 112(R2), F19
-	VEXT $8, V19.B16, V19.B16, V20.B16
-	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
-	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
-	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
-	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
-	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
-	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
-	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
-	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
-	FMOVQ 112(R4), F19
-	VEXT $8, V19.B16, V19.B16, V20.B16
-	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
-	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
-	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
-	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
-	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
-	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
-	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
-	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
-	FMOVQ 0(R6), F12
-	FMOVS 128(R2), F18
-	WORD $0x4ea8bca5 // addp v5.4s, v5.4s, v8.4s
-	WORD $0x4ea4bd24 // addp v4.4s, v9.4s, v4.4s
-	WORD $0x4ea4bca4 // addp v4.4s, v5.4s, v4.4s
-	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
-	WORD $0x4ea7bcc5 // addp v5.4s, v6.4s, v7.4s
-	WORD $0x4ea3bd43 // addp v3.4s, v10.4s, v3.4s
-	WORD $0x4ea3bca3 // addp v3.4s, v5.4s, v3.4s
-	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
-	VFMLA V0.S4, V3.S4, V4.S4
-	FMOVQ 0(R7), F3
-	WORD $0x4f929084 // fmul v4.4s, v4.4s, v18.s[0]
-	VFMLA V12.S4, V4.S4, V3.S4
-	FMOVQ F3, 0(R7)
-	FMOVS 128(R4), F3
-	WORD $0x4ea2bda2 // addp v2.4s, v13.4s, v2.4s
-	WORD $0x4ea1be01 // addp v1.4s, v16.4s, v1.4s
-	WORD $0x4ea1bc41 // addp v1.4s, v2.4s, v1.4s
-	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
-	WORD $0x4eafbdc2 // addp v2.4s, v14.4s, v15.4s
-	WORD $0x4eabbe24 // addp v4.4s, v17.4s, v11.4s
-	WORD $0x4ea4bc42 // addp v2.4s, v2.4s, v4.4s
-	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
-	VFMLA V0.S4, V2.S4, V1.S4
-	FMOVQ 128(R7), F2
-	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
 	VFMLA V12.S4, V1.S4, V2.S4
-	FMOVQ F2, 128(R7)
-	ADD $16, R0
+	FMOVQ F2, 16(R7)
+	ADD $32, R0
 	ADD $16, R6
-	ADD $16, R7
+	ADD $32, R7
 	SUBS $1, R9
 	BNE group
-	ADD $144, R2
-	ADD $144, R4
-	ADD $1152, R3
-	SUBS $1, R1
+	ADD $144, R3
+	ADD $1088, R4
+	SUBS $1, R2
 	BNE block
 	MOVD c+32(FP), R0
 	MOVD ldc+40(FP), R1
 	LSL $2, R1
-	MOVBU add+48(FP), R2
+	MOVBU add+56(FP), R2
 	FMOVQ 0(R5), F0
 	FMOVQ 16(R5), F1
 	FMOVQ 32(R5), F2
@@ -1960,53 +1672,18 @@ store0:
 	FMOVQ F6, 96(R0)
 	FMOVQ F7, 112(R0)
 	ADD R1, R0
-	FMOVQ 128(R5), F0
-	FMOVQ 144(R5), F1
-	FMOVQ 160(R5), F2
-	FMOVQ 176(R5), F3
-	FMOVQ 192(R5), F4
-	FMOVQ 208(R5), F5
-	FMOVQ 224(R5), F6
-	FMOVQ 240(R5), F7
-	CBZ R2, store1
-	FMOVQ 0(R0), F8
-	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
-	FMOVQ 16(R0), F8
-	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
-	FMOVQ 32(R0), F8
-	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
-	FMOVQ 48(R0), F8
-	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
-	FMOVQ 64(R0), F8
-	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
-	FMOVQ 80(R0), F8
-	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
-	FMOVQ 96(R0), F8
-	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
-	FMOVQ 112(R0), F8
-	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-store1:
-	FMOVQ F0, 0(R0)
-	FMOVQ F1, 16(R0)
-	FMOVQ F2, 32(R0)
-	FMOVQ F3, 48(R0)
-	FMOVQ F4, 64(R0)
-	FMOVQ F5, 80(R0)
-	FMOVQ F6, 96(R0)
-	FMOVQ F7, 112(R0)
-	ADD R1, R0
 	RET
 
-// func tileQ8x3NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
-TEXT ·tileQ8x3NEON(SB), NOSPLIT, $384-49
+// func tileQ8x2NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
+TEXT ·tileQ8x2NEON(SB), NOSPLIT, $256-57
 	MOVD $consts<>(SB), R0
-	MOVD blocks+0(FP), R1
-	MOVD x+8(FP), R2
-	MOVD b+24(FP), R3
-	MOVD ldx+16(FP), R4
-	ADD R2, R4, R5
-	ADD R5, R4, R4
-	MOVD $local7-384(SP), R6
+	MOVD scales+48(FP), R1
+	MOVD blocks+0(FP), R2
+	MOVD x+8(FP), R3
+	MOVD b+24(FP), R4
+	MOVD ldx+16(FP), R5
+	ADD R3, R5, R5
+	MOVD $local7-256(SP), R6
 	VMOVI $0, V0.B16
 	FMOVQ F0, 0(R6)
 	FMOVQ F0, 16(R6)
@@ -2024,21 +1701,13 @@ TEXT ·tileQ8x3NEON(SB), NOSPLIT, $384-49
 	FMOVQ F0, 208(R6)
 	FMOVQ F0, 224(R6)
 	FMOVQ F0, 240(R6)
-	FMOVQ F0, 256(R6)
-	FMOVQ F0, 272(R6)
-	FMOVQ F0, 288(R6)
-	FMOVQ F0, 304(R6)
-	FMOVQ F0, 320(R6)
-	FMOVQ F0, 336(R6)
-	FMOVQ F0, 352(R6)
-	FMOVQ F0, 368(R6)
 	FMOVQ 48(R0), F0
 block:
-	MOVD R3, R0
-	MOVD R3, R7
+	MOVD R4, R0
+	MOVD R4, R7
 	MOVD R6, R8
 	ADD $1024, R7
-	MOVD R3, R9
+	MOVD R4, R9
 	ADD $8192, R9
 	MOVD $8, R10
 group:
@@ -2049,7 +1718,7 @@ group:
 	FMOVQ 0(R0), F1
 	WORD $0x0f08a422 // sxtl v2.8h, v1.8b
 	WORD $0x4f08a421 // sxtl2 v1.8h, v1.16b
-	FMOVQ 0(R2), F3
+	FMOVQ 0(R3), F3
 	VEXT $8, V3.B16, V3.B16, V4.B16
 	WORD $0x0e63c045 // smull v5.4s, v2.4h, v3.4h
 	WORD $0x0e64c046 // smull v6.4s, v2.4h, v4.4h
@@ -2064,254 +1733,182 @@ group:
 	WORD $0x0e6bc04d // smull v13.4s, v2.4h, v11.4h
 	WORD $0x0e6cc04e // smull v14.4s, v2.4h, v12.4h
 	WORD $0x4e6bc04f // smull2 v15.4s, v2.8h, v11.8h
-	WORD $0x4e6cc050 // smull2 v16.4s, v2.8h, v12.8h
-	WORD $0x0e6bc031 // smull v17.4s, v1.4h, v11.4h
-	WORD $0x0e6cc032 // smull v18.4s, v1.4h, v12.4h
+	WORD $0x4e6cc042 // smull2 v2.4s, v2.8h, v12.8h
+	WORD $0x0e6bc030 // smull v16.4s, v1.4h, v11.4h
+	WORD $0x0e6cc031 // smull v17.4s, v1.4h, v12.4h
 	WORD $0x4e6bc02b // smull2 v11.4s, v1.8h, v11.8h
-	WORD $0x4e6cc02c // smull2 v12.4s, v1.8h, v12.8h
-	FMOVQ 0(R4), F19
+	WORD $0x4e6cc021 // smull2 v1.4s, v1.8h, v12.8h
+	FMOVQ 128(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 16(R3), F19
 	VEXT $8, V19.B16, V19.B16, V20.B16
-	WORD $0x0e73c055 // smull v21.4s, v2.4h, v19.4h
-	WORD $0x0e74c056 // smull v22.4s, v2.4h, v20.4h
-	WORD $0x4e73c057 // smull2 v23.4s, v2.8h, v19.8h
-	WORD $0x4e74c042 // smull2 v2.4s, v2.8h, v20.8h
-	WORD $0x0e73c038 // smull v24.4s, v1.4h, v19.4h
-	WORD $0x0e74c039 // smull v25.4s, v1.4h, v20.4h
-	WORD $0x4e73c033 // smull2 v19.4s, v1.8h, v19.8h
-	WORD $0x4e74c021 // smull2 v1.4s, v1.8h, v20.8h
-	FMOVQ 128(R0), F20
-	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
-	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
-	FMOVQ 16(R2), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
-	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
-	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
-	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
-	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
-	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
-	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
-	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
-	FMOVQ 16(R5), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
-	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
-	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
-	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
-	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
-	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
-	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
-	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
-	FMOVQ 16(R4), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
-	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
-	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
-	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
-	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
-	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
-	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
-	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
-	FMOVQ 256(R0), F20
-	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
-	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
-	FMOVQ 32(R2), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
-	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
-	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
-	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
-	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
-	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
-	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
-	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
-	FMOVQ 32(R5), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
-	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
-	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
-	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
-	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
-	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
-	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
-	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
-	FMOVQ 32(R4), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
-	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
-	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
-	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
-	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
-	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
-	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
-	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
-	FMOVQ 384(R0), F20
-	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
-	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
-	FMOVQ 48(R2), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
-	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
-	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
-	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
-	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
-	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
-	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
-	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
-	FMOVQ 48(R5), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
-	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
-	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
-	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
-	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
-	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
-	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
-	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
-	FMOVQ 48(R4), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
-	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
-	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
-	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
-	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
-	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
-	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
-	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
-	FMOVQ 512(R0), F20
-	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
-	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
-	FMOVQ 64(R2), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
-	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
-	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
-	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
-	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
-	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
-	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
-	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
-	FMOVQ 64(R5), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
-	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
-	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
-	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
-	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
-	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
-	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
-	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
-	FMOVQ 64(R4), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
-	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
-	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
-	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
-	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
-	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
-	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
-	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
-	FMOVQ 640(R0), F20
-	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
-	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
-	FMOVQ 80(R2), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
-	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
-	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
-	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
-	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
-	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
-	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
-	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
-	FMOVQ 80(R5), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
-	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
-	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
-	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
-	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
-	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
-	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
-	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
-	FMOVQ 80(R4), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
-	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
-	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
-	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
-	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
-	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
-	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
-	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
-	FMOVQ 768(R0), F20
-	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
-	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
-	FMOVQ 96(R2), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
-	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
-	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
-	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
-	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
-	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
-	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
-	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
-	FMOVQ 96(R5), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
-	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
-	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
-	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
-	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
-	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
-	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
-	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
-	FMOVQ 96(R4), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
-	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
-	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
-	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
-	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
-	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
-	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
-	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
-	FMOVQ 896(R0), F20
-	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
-	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
-	FMOVQ 112(R2), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
-	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
-	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
-	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
-	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
-	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
-	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
-	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
-	FMOVQ 112(R5), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
-	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
-	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
-	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
-	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
-	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
-	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
-	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
-	FMOVQ 112(R4), F27
-	VEXT $8, V27.B16, V27.B16, V28.B16
-	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
-	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
-	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
-	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
-	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
-	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
-	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
-	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
-	FMOVQ 0(R7), F20
-	FMOVS 128(R2), F26
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
+	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
+	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 16(R5), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 256(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 32(R3), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
+	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
+	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 32(R5), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 384(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 48(R3), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
+	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
+	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 48(R5), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 512(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 64(R3), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
+	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
+	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 64(R5), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 640(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 80(R3), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
+	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
+	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 80(R5), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 768(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 96(R3), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
+	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
+	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 96(R5), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	FMOVQ 896(R0), F12
+	WORD $0x0f08a592 // sxtl v18.8h, v12.8b
+	WORD $0x4f08a58c // sxtl2 v12.8h, v12.16b
+	FMOVQ 112(R3), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e738245 // smlal v5.4s, v18.4h, v19.4h
+	WORD $0x0e748246 // smlal v6.4s, v18.4h, v20.4h
+	WORD $0x4e738247 // smlal2 v7.4s, v18.8h, v19.8h
+	WORD $0x4e748248 // smlal2 v8.4s, v18.8h, v20.8h
+	WORD $0x0e738189 // smlal v9.4s, v12.4h, v19.4h
+	WORD $0x0e74818a // smlal v10.4s, v12.4h, v20.4h
+	WORD $0x4e738183 // smlal2 v3.4s, v12.8h, v19.8h
+	WORD $0x4e748184 // smlal2 v4.4s, v12.8h, v20.8h
+	FMOVQ 112(R5), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73824d // smlal v13.4s, v18.4h, v19.4h
+	WORD $0x0e74824e // smlal v14.4s, v18.4h, v20.4h
+	WORD $0x4e73824f // smlal2 v15.4s, v18.8h, v19.8h
+	WORD $0x4e748242 // smlal2 v2.4s, v18.8h, v20.8h
+	WORD $0x0e738190 // smlal v16.4s, v12.4h, v19.4h
+	WORD $0x0e748191 // smlal v17.4s, v12.4h, v20.4h
+	WORD $0x4e73818b // smlal2 v11.4s, v12.8h, v19.8h
+	WORD $0x4e748181 // smlal2 v1.4s, v12.8h, v20.8h
+	VMOVI $0, V12.B16
+	FMOVD 0(R7), F18
+	VZIP1 V12.H8, V18.H8, V12.H8
+	FMOVQ 0(R1), F18
+	WORD $0x6eb2458c // ushl v12.4s, v12.4s, v18.4s
+	FMOVQ 32(R1), F18
+	VADD V18.S4, V12.S4, V12.S4
+	FMOVQ 64(R1), F18
+	WORD $0x6e32dd8c // fmul v12.4s, v12.4s, v18.4s
+	FMOVS 128(R3), F18
 	WORD $0x4ea8bca5 // addp v5.4s, v5.4s, v8.4s
 	WORD $0x4ea4bd24 // addp v4.4s, v9.4s, v4.4s
 	WORD $0x4ea4bca4 // addp v4.4s, v5.4s, v4.4s
@@ -2322,52 +1919,37 @@ group:
 	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
 	VFMLA V0.S4, V3.S4, V4.S4
 	FMOVQ 0(R8), F3
-	WORD $0x4f9a9084 // fmul v4.4s, v4.4s, v26.s[0]
-	VFMLA V20.S4, V4.S4, V3.S4
+	WORD $0x4f929084 // fmul v4.4s, v4.4s, v18.s[0]
+	VFMLA V12.S4, V4.S4, V3.S4
 	FMOVQ F3, 0(R8)
 	FMOVS 128(R5), F3
-	WORD $0x4eb0bda4 // addp v4.4s, v13.4s, v16.4s
-	WORD $0x4eacbe25 // addp v5.4s, v17.4s, v12.4s
-	WORD $0x4ea5bc84 // addp v4.4s, v4.4s, v5.4s
-	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
-	WORD $0x4eafbdc5 // addp v5.4s, v14.4s, v15.4s
-	WORD $0x4eabbe46 // addp v6.4s, v18.4s, v11.4s
-	WORD $0x4ea6bca5 // addp v5.4s, v5.4s, v6.4s
-	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
-	VFMLA V0.S4, V5.S4, V4.S4
-	FMOVQ 128(R8), F5
-	WORD $0x4f839083 // fmul v3.4s, v4.4s, v3.s[0]
-	VFMLA V20.S4, V3.S4, V5.S4
-	FMOVQ F5, 128(R8)
-	FMOVS 128(R4), F3
-	WORD $0x4ea2bea2 // addp v2.4s, v21.4s, v2.4s
-	WORD $0x4ea1bf01 // addp v1.4s, v24.4s, v1.4s
+	WORD $0x4ea2bda2 // addp v2.4s, v13.4s, v2.4s
+	WORD $0x4ea1be01 // addp v1.4s, v16.4s, v1.4s
 	WORD $0x4ea1bc41 // addp v1.4s, v2.4s, v1.4s
 	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
-	WORD $0x4eb7bec2 // addp v2.4s, v22.4s, v23.4s
-	WORD $0x4eb3bf24 // addp v4.4s, v25.4s, v19.4s
+	WORD $0x4eafbdc2 // addp v2.4s, v14.4s, v15.4s
+	WORD $0x4eabbe24 // addp v4.4s, v17.4s, v11.4s
 	WORD $0x4ea4bc42 // addp v2.4s, v2.4s, v4.4s
 	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
 	VFMLA V0.S4, V2.S4, V1.S4
-	FMOVQ 256(R8), F2
+	FMOVQ 128(R8), F2
 	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
-	VFMLA V20.S4, V1.S4, V2.S4
-	FMOVQ F2, 256(R8)
+	VFMLA V12.S4, V1.S4, V2.S4
+	FMOVQ F2, 128(R8)
 	ADD $16, R0
-	ADD $16, R7
+	ADD $8, R7
 	ADD $16, R8
 	SUBS $1, R10
 	BNE group
-	ADD $144, R2
+	ADD $144, R3
 	ADD $144, R5
-	ADD $144, R4
-	ADD $1152, R3
-	SUBS $1, R1
+	ADD $1088, R4
+	SUBS $1, R2
 	BNE block
 	MOVD c+32(FP), R0
 	MOVD ldc+40(FP), R1
 	LSL $2, R1
-	MOVBU add+48(FP), R2
+	MOVBU add+56(FP), R2
 	FMOVQ 0(R6), F0
 	FMOVQ 16(R6), F1
 	FMOVQ 32(R6), F2
@@ -2438,14 +2020,466 @@ store1:
 	FMOVQ F6, 96(R0)
 	FMOVQ F7, 112(R0)
 	ADD R1, R0
-	FMOVQ 256(R6), F0
-	FMOVQ 272(R6), F1
-	FMOVQ 288(R6), F2
-	FMOVQ 304(R6), F3
-	FMOVQ 320(R6), F4
-	FMOVQ 336(R6), F5
-	FMOVQ 352(R6), F6
-	FMOVQ 368(R6), F7
+	RET
+
+// func tileQ8x3NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
+TEXT ·tileQ8x3NEON(SB), NOSPLIT, $384-57
+	MOVD $consts<>(SB), R0
+	MOVD scales+48(FP), R1
+	MOVD blocks+0(FP), R2
+	MOVD x+8(FP), R3
+	MOVD b+24(FP), R4
+	MOVD ldx+16(FP), R5
+	ADD R3, R5, R6
+	ADD R6, R5, R5
+	MOVD $local8-384(SP), R7
+	VMOVI $0, V0.B16
+	FMOVQ F0, 0(R7)
+	FMOVQ F0, 16(R7)
+	FMOVQ F0, 32(R7)
+	FMOVQ F0, 48(R7)
+	FMOVQ F0, 64(R7)
+	FMOVQ F0, 80(R7)
+	FMOVQ F0, 96(R7)
+	FMOVQ F0, 112(R7)
+	FMOVQ F0, 128(R7)
+	FMOVQ F0, 144(R7)
+	FMOVQ F0, 160(R7)
+	FMOVQ F0, 176(R7)
+	FMOVQ F0, 192(R7)
+	FMOVQ F0, 208(R7)
+	FMOVQ F0, 224(R7)
+	FMOVQ F0, 240(R7)
+	FMOVQ F0, 256(R7)
+	FMOVQ F0, 272(R7)
+	FMOVQ F0, 288(R7)
+	FMOVQ F0, 304(R7)
+	FMOVQ F0, 320(R7)
+	FMOVQ F0, 336(R7)
+	FMOVQ F0, 352(R7)
+	FMOVQ F0, 368(R7)
+	FMOVQ 48(R0), F0
+block:
+	MOVD R4, R0
+	MOVD R4, R8
+	MOVD R7, R9
+	ADD $1024, R8
+	MOVD R4, R10
+	ADD $8192, R10
+	MOVD $8, R11
+group:
+	PRFM 0(R10), PLDL1KEEP
+	PRFM 64(R10), PLDL1KEEP
+	PRFM 128(R10), PLDL1KEEP
+	ADD $192, R10
+	FMOVQ 0(R0), F1
+	WORD $0x0f08a422 // sxtl v2.8h, v1.8b
+	WORD $0x4f08a421 // sxtl2 v1.8h, v1.16b
+	FMOVQ 0(R3), F3
+	VEXT $8, V3.B16, V3.B16, V4.B16
+	WORD $0x0e63c045 // smull v5.4s, v2.4h, v3.4h
+	WORD $0x0e64c046 // smull v6.4s, v2.4h, v4.4h
+	WORD $0x4e63c047 // smull2 v7.4s, v2.8h, v3.8h
+	WORD $0x4e64c048 // smull2 v8.4s, v2.8h, v4.8h
+	WORD $0x0e63c029 // smull v9.4s, v1.4h, v3.4h
+	WORD $0x0e64c02a // smull v10.4s, v1.4h, v4.4h
+	WORD $0x4e63c023 // smull2 v3.4s, v1.8h, v3.8h
+	WORD $0x4e64c024 // smull2 v4.4s, v1.8h, v4.8h
+	FMOVQ 0(R6), F11
+	VEXT $8, V11.B16, V11.B16, V12.B16
+	WORD $0x0e6bc04d // smull v13.4s, v2.4h, v11.4h
+	WORD $0x0e6cc04e // smull v14.4s, v2.4h, v12.4h
+	WORD $0x4e6bc04f // smull2 v15.4s, v2.8h, v11.8h
+	WORD $0x4e6cc050 // smull2 v16.4s, v2.8h, v12.8h
+	WORD $0x0e6bc031 // smull v17.4s, v1.4h, v11.4h
+	WORD $0x0e6cc032 // smull v18.4s, v1.4h, v12.4h
+	WORD $0x4e6bc02b // smull2 v11.4s, v1.8h, v11.8h
+	WORD $0x4e6cc02c // smull2 v12.4s, v1.8h, v12.8h
+	FMOVQ 0(R5), F19
+	VEXT $8, V19.B16, V19.B16, V20.B16
+	WORD $0x0e73c055 // smull v21.4s, v2.4h, v19.4h
+	WORD $0x0e74c056 // smull v22.4s, v2.4h, v20.4h
+	WORD $0x4e73c057 // smull2 v23.4s, v2.8h, v19.8h
+	WORD $0x4e74c042 // smull2 v2.4s, v2.8h, v20.8h
+	WORD $0x0e73c038 // smull v24.4s, v1.4h, v19.4h
+	WORD $0x0e74c039 // smull v25.4s, v1.4h, v20.4h
+	WORD $0x4e73c033 // smull2 v19.4s, v1.8h, v19.8h
+	WORD $0x4e74c021 // smull2 v1.4s, v1.8h, v20.8h
+	FMOVQ 128(R0), F20
+	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
+	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
+	FMOVQ 16(R3), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
+	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
+	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
+	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
+	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
+	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
+	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
+	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
+	FMOVQ 16(R6), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
+	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
+	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
+	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
+	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
+	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
+	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
+	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
+	FMOVQ 16(R5), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
+	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
+	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
+	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
+	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
+	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
+	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
+	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
+	FMOVQ 256(R0), F20
+	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
+	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
+	FMOVQ 32(R3), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
+	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
+	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
+	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
+	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
+	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
+	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
+	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
+	FMOVQ 32(R6), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
+	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
+	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
+	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
+	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
+	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
+	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
+	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
+	FMOVQ 32(R5), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
+	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
+	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
+	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
+	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
+	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
+	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
+	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
+	FMOVQ 384(R0), F20
+	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
+	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
+	FMOVQ 48(R3), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
+	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
+	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
+	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
+	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
+	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
+	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
+	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
+	FMOVQ 48(R6), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
+	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
+	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
+	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
+	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
+	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
+	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
+	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
+	FMOVQ 48(R5), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
+	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
+	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
+	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
+	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
+	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
+	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
+	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
+	FMOVQ 512(R0), F20
+	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
+	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
+	FMOVQ 64(R3), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
+	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
+	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
+	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
+	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
+	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
+	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
+	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
+	FMOVQ 64(R6), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
+	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
+	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
+	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
+	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
+	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
+	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
+	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
+	FMOVQ 64(R5), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
+	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
+	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
+	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
+	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
+	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
+	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
+	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
+	FMOVQ 640(R0), F20
+	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
+	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
+	FMOVQ 80(R3), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
+	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
+	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
+	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
+	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
+	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
+	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
+	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
+	FMOVQ 80(R6), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
+	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
+	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
+	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
+	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
+	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
+	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
+	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
+	FMOVQ 80(R5), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
+	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
+	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
+	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
+	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
+	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
+	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
+	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
+	FMOVQ 768(R0), F20
+	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
+	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
+	FMOVQ 96(R3), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
+	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
+	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
+	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
+	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
+	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
+	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
+	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
+	FMOVQ 96(R6), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
+	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
+	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
+	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
+	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
+	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
+	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
+	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
+	FMOVQ 96(R5), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
+	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
+	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
+	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
+	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
+	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
+	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
+	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
+	FMOVQ 896(R0), F20
+	WORD $0x0f08a69a // sxtl v26.8h, v20.8b
+	WORD $0x4f08a694 // sxtl2 v20.8h, v20.16b
+	FMOVQ 112(R3), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8345 // smlal v5.4s, v26.4h, v27.4h
+	WORD $0x0e7c8346 // smlal v6.4s, v26.4h, v28.4h
+	WORD $0x4e7b8347 // smlal2 v7.4s, v26.8h, v27.8h
+	WORD $0x4e7c8348 // smlal2 v8.4s, v26.8h, v28.8h
+	WORD $0x0e7b8289 // smlal v9.4s, v20.4h, v27.4h
+	WORD $0x0e7c828a // smlal v10.4s, v20.4h, v28.4h
+	WORD $0x4e7b8283 // smlal2 v3.4s, v20.8h, v27.8h
+	WORD $0x4e7c8284 // smlal2 v4.4s, v20.8h, v28.8h
+	FMOVQ 112(R6), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b834d // smlal v13.4s, v26.4h, v27.4h
+	WORD $0x0e7c834e // smlal v14.4s, v26.4h, v28.4h
+	WORD $0x4e7b834f // smlal2 v15.4s, v26.8h, v27.8h
+	WORD $0x4e7c8350 // smlal2 v16.4s, v26.8h, v28.8h
+	WORD $0x0e7b8291 // smlal v17.4s, v20.4h, v27.4h
+	WORD $0x0e7c8292 // smlal v18.4s, v20.4h, v28.4h
+	WORD $0x4e7b828b // smlal2 v11.4s, v20.8h, v27.8h
+	WORD $0x4e7c828c // smlal2 v12.4s, v20.8h, v28.8h
+	FMOVQ 112(R5), F27
+	VEXT $8, V27.B16, V27.B16, V28.B16
+	WORD $0x0e7b8355 // smlal v21.4s, v26.4h, v27.4h
+	WORD $0x0e7c8356 // smlal v22.4s, v26.4h, v28.4h
+	WORD $0x4e7b8357 // smlal2 v23.4s, v26.8h, v27.8h
+	WORD $0x4e7c8342 // smlal2 v2.4s, v26.8h, v28.8h
+	WORD $0x0e7b8298 // smlal v24.4s, v20.4h, v27.4h
+	WORD $0x0e7c8299 // smlal v25.4s, v20.4h, v28.4h
+	WORD $0x4e7b8293 // smlal2 v19.4s, v20.8h, v27.8h
+	WORD $0x4e7c8281 // smlal2 v1.4s, v20.8h, v28.8h
+	VMOVI $0, V20.B16
+	FMOVD 0(R8), F26
+	VZIP1 V20.H8, V26.H8, V20.H8
+	FMOVQ 0(R1), F26
+	WORD $0x6eba4694 // ushl v20.4s, v20.4s, v26.4s
+	FMOVQ 32(R1), F26
+	VADD V26.S4, V20.S4, V20.S4
+	FMOVQ 64(R1), F26
+	WORD $0x6e3ade94 // fmul v20.4s, v20.4s, v26.4s
+	FMOVS 128(R3), F26
+	WORD $0x4ea8bca5 // addp v5.4s, v5.4s, v8.4s
+	WORD $0x4ea4bd24 // addp v4.4s, v9.4s, v4.4s
+	WORD $0x4ea4bca4 // addp v4.4s, v5.4s, v4.4s
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	WORD $0x4ea7bcc5 // addp v5.4s, v6.4s, v7.4s
+	WORD $0x4ea3bd43 // addp v3.4s, v10.4s, v3.4s
+	WORD $0x4ea3bca3 // addp v3.4s, v5.4s, v3.4s
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	VFMLA V0.S4, V3.S4, V4.S4
+	FMOVQ 0(R9), F3
+	WORD $0x4f9a9084 // fmul v4.4s, v4.4s, v26.s[0]
+	VFMLA V20.S4, V4.S4, V3.S4
+	FMOVQ F3, 0(R9)
+	FMOVS 128(R6), F3
+	WORD $0x4eb0bda4 // addp v4.4s, v13.4s, v16.4s
+	WORD $0x4eacbe25 // addp v5.4s, v17.4s, v12.4s
+	WORD $0x4ea5bc84 // addp v4.4s, v4.4s, v5.4s
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	WORD $0x4eafbdc5 // addp v5.4s, v14.4s, v15.4s
+	WORD $0x4eabbe46 // addp v6.4s, v18.4s, v11.4s
+	WORD $0x4ea6bca5 // addp v5.4s, v5.4s, v6.4s
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	VFMLA V0.S4, V5.S4, V4.S4
+	FMOVQ 128(R9), F5
+	WORD $0x4f839083 // fmul v3.4s, v4.4s, v3.s[0]
+	VFMLA V20.S4, V3.S4, V5.S4
+	FMOVQ F5, 128(R9)
+	FMOVS 128(R5), F3
+	WORD $0x4ea2bea2 // addp v2.4s, v21.4s, v2.4s
+	WORD $0x4ea1bf01 // addp v1.4s, v24.4s, v1.4s
+	WORD $0x4ea1bc41 // addp v1.4s, v2.4s, v1.4s
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x4eb7bec2 // addp v2.4s, v22.4s, v23.4s
+	WORD $0x4eb3bf24 // addp v4.4s, v25.4s, v19.4s
+	WORD $0x4ea4bc42 // addp v2.4s, v2.4s, v4.4s
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	VFMLA V0.S4, V2.S4, V1.S4
+	FMOVQ 256(R9), F2
+	WORD $0x4f839021 // fmul v1.4s, v1.4s, v3.s[0]
+	VFMLA V20.S4, V1.S4, V2.S4
+	FMOVQ F2, 256(R9)
+	ADD $16, R0
+	ADD $8, R8
+	ADD $16, R9
+	SUBS $1, R11
+	BNE group
+	ADD $144, R3
+	ADD $144, R6
+	ADD $144, R5
+	ADD $1088, R4
+	SUBS $1, R2
+	BNE block
+	MOVD c+32(FP), R0
+	MOVD ldc+40(FP), R1
+	LSL $2, R1
+	MOVBU add+56(FP), R2
+	FMOVQ 0(R7), F0
+	FMOVQ 16(R7), F1
+	FMOVQ 32(R7), F2
+	FMOVQ 48(R7), F3
+	FMOVQ 64(R7), F4
+	FMOVQ 80(R7), F5
+	FMOVQ 96(R7), F6
+	FMOVQ 112(R7), F7
+	CBZ R2, store0
+	FMOVQ 0(R0), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ 16(R0), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ 32(R0), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ 48(R0), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	FMOVQ 64(R0), F8
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	FMOVQ 80(R0), F8
+	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
+	FMOVQ 96(R0), F8
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FMOVQ 112(R0), F8
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
+store0:
+	FMOVQ F0, 0(R0)
+	FMOVQ F1, 16(R0)
+	FMOVQ F2, 32(R0)
+	FMOVQ F3, 48(R0)
+	FMOVQ F4, 64(R0)
+	FMOVQ F5, 80(R0)
+	FMOVQ F6, 96(R0)
+	FMOVQ F7, 112(R0)
+	ADD R1, R0
+	FMOVQ 128(R7), F0
+	FMOVQ 144(R7), F1
+	FMOVQ 160(R7), F2
+	FMOVQ 176(R7), F3
+	FMOVQ 192(R7), F4
+	FMOVQ 208(R7), F5
+	FMOVQ 224(R7), F6
+	FMOVQ 240(R7), F7
+	CBZ R2, store1
+	FMOVQ 0(R0), F8
+	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	FMOVQ 16(R0), F8
+	WORD $0x4e28d421 // fadd v1.4s, v1.4s, v8.4s
+	FMOVQ 32(R0), F8
+	WORD $0x4e28d442 // fadd v2.4s, v2.4s, v8.4s
+	FMOVQ 48(R0), F8
+	WORD $0x4e28d463 // fadd v3.4s, v3.4s, v8.4s
+	FMOVQ 64(R0), F8
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	FMOVQ 80(R0), F8
+	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
+	FMOVQ 96(R0), F8
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FMOVQ 112(R0), F8
+	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
+store1:
+	FMOVQ F0, 0(R0)
+	FMOVQ F1, 16(R0)
+	FMOVQ F2, 32(R0)
+	FMOVQ F3, 48(R0)
+	FMOVQ F4, 64(R0)
+	FMOVQ F5, 80(R0)
+	FMOVQ F6, 96(R0)
+	FMOVQ F7, 112(R0)
+	ADD R1, R0
+	FMOVQ 256(R7), F0
+	FMOVQ 272(R7), F1
+	FMOVQ 288(R7), F2
+	FMOVQ 304(R7), F3
+	FMOVQ 320(R7), F4
+	FMOVQ 336(R7), F5
+	FMOVQ 352(R7), F6
+	FMOVQ 368(R7), F7
 	CBZ R2, store2
 	FMOVQ 0(R0), F8
 	WORD $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
@@ -2475,8 +2509,8 @@ store2:
 	ADD R1, R0
 	RET
 
-// func tileQ4x1NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
-TEXT ·tileQ4x1NEON(SB), NOSPLIT, $128-49
+// func tileQ4x1NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
+TEXT ·tileQ4x1NEON(SB), NOSPLIT, $128-57
 	MOVD $consts<>(SB), R0
 	FMOVQ 64(R0), F0
 	FMOVQ 16(R0), F1
@@ -2782,7 +2816,7 @@ group:
 	MOVD c+32(FP), R0
 	MOVD ldc+40(FP), R1
 	LSL $2, R1
-	MOVBU add+48(FP), R2
+	MOVBU add+56(FP), R2
 	FMOVQ 0(R4), F0
 	FMOVQ 16(R4), F1
 	FMOVQ 32(R4), F2
@@ -2830,257 +2864,245 @@ TEXT ·expandQ4NEON(SB), NOSPLIT, $0-24
 	FMOVQ 16(R3), F1
 	VMOVI $0, V2.B16
 block:
-	FMOVQ 0(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	FMOVQ 0(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 0(R1)
-	FMOVQ F3, 128(R1)
-	FMOVQ 16(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 0(R1)
+	FMOVQ F2, 128(R1)
+	FMOVQ 16(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 16(R1)
-	FMOVQ F3, 144(R1)
-	FMOVQ 32(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 16(R1)
+	FMOVQ F2, 144(R1)
+	FMOVQ 32(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 32(R1)
-	FMOVQ F3, 160(R1)
-	FMOVQ 48(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 32(R1)
+	FMOVQ F2, 160(R1)
+	FMOVQ 48(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 48(R1)
-	FMOVQ F3, 176(R1)
-	FMOVQ 64(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 48(R1)
+	FMOVQ F2, 176(R1)
+	FMOVQ 64(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 64(R1)
-	FMOVQ F3, 192(R1)
-	FMOVQ 80(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 64(R1)
+	FMOVQ F2, 192(R1)
+	FMOVQ 80(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 80(R1)
-	FMOVQ F3, 208(R1)
-	FMOVQ 96(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 80(R1)
+	FMOVQ F2, 208(R1)
+	FMOVQ 96(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 96(R1)
-	FMOVQ F3, 224(R1)
-	FMOVQ 112(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 96(R1)
+	FMOVQ F2, 224(R1)
+	FMOVQ 112(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 112(R1)
-	FMOVQ F3, 240(R1)
-	FMOVQ 128(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 112(R1)
+	FMOVQ F2, 240(R1)
+	FMOVQ 128(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 256(R1)
-	FMOVQ F3, 384(R1)
-	FMOVQ 144(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 256(R1)
+	FMOVQ F2, 384(R1)
+	FMOVQ 144(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 272(R1)
-	FMOVQ F3, 400(R1)
-	FMOVQ 160(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 272(R1)
+	FMOVQ F2, 400(R1)
+	FMOVQ 160(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 288(R1)
-	FMOVQ F3, 416(R1)
-	FMOVQ 176(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 288(R1)
+	FMOVQ F2, 416(R1)
+	FMOVQ 176(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 304(R1)
-	FMOVQ F3, 432(R1)
-	FMOVQ 192(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 304(R1)
+	FMOVQ F2, 432(R1)
+	FMOVQ 192(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 320(R1)
-	FMOVQ F3, 448(R1)
-	FMOVQ 208(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 320(R1)
+	FMOVQ F2, 448(R1)
+	FMOVQ 208(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 336(R1)
-	FMOVQ F3, 464(R1)
-	FMOVQ 224(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 336(R1)
+	FMOVQ F2, 464(R1)
+	FMOVQ 224(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 352(R1)
-	FMOVQ F3, 480(R1)
-	FMOVQ 240(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 352(R1)
+	FMOVQ F2, 480(R1)
+	FMOVQ 240(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 368(R1)
-	FMOVQ F3, 496(R1)
-	FMOVQ 256(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 368(R1)
+	FMOVQ F2, 496(R1)
+	FMOVQ 256(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 512(R1)
-	FMOVQ F3, 640(R1)
-	FMOVQ 272(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 512(R1)
+	FMOVQ F2, 640(R1)
+	FMOVQ 272(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 528(R1)
-	FMOVQ F3, 656(R1)
-	FMOVQ 288(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 528(R1)
+	FMOVQ F2, 656(R1)
+	FMOVQ 288(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 544(R1)
-	FMOVQ F3, 672(R1)
-	FMOVQ 304(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 544(R1)
+	FMOVQ F2, 672(R1)
+	FMOVQ 304(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 560(R1)
-	FMOVQ F3, 688(R1)
-	FMOVQ 320(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 560(R1)
+	FMOVQ F2, 688(R1)
+	FMOVQ 320(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 576(R1)
-	FMOVQ F3, 704(R1)
-	FMOVQ 336(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 576(R1)
+	FMOVQ F2, 704(R1)
+	FMOVQ 336(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 592(R1)
-	FMOVQ F3, 720(R1)
-	FMOVQ 352(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 592(R1)
+	FMOVQ F2, 720(R1)
+	FMOVQ 352(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 608(R1)
-	FMOVQ F3, 736(R1)
-	FMOVQ 368(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 608(R1)
+	FMOVQ F2, 736(R1)
+	FMOVQ 368(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 624(R1)
-	FMOVQ F3, 752(R1)
-	FMOVQ 384(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 624(R1)
+	FMOVQ F2, 752(R1)
+	FMOVQ 384(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 768(R1)
-	FMOVQ F3, 896(R1)
-	FMOVQ 400(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 768(R1)
+	FMOVQ F2, 896(R1)
+	FMOVQ 400(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 784(R1)
-	FMOVQ F3, 912(R1)
-	FMOVQ 416(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 784(R1)
+	FMOVQ F2, 912(R1)
+	FMOVQ 416(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 800(R1)
-	FMOVQ F3, 928(R1)
-	FMOVQ 432(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 800(R1)
+	FMOVQ F2, 928(R1)
+	FMOVQ 432(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 816(R1)
-	FMOVQ F3, 944(R1)
-	FMOVQ 448(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 816(R1)
+	FMOVQ F2, 944(R1)
+	FMOVQ 448(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 832(R1)
-	FMOVQ F3, 960(R1)
-	FMOVQ 464(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 832(R1)
+	FMOVQ F2, 960(R1)
+	FMOVQ 464(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 848(R1)
-	FMOVQ F3, 976(R1)
-	FMOVQ 480(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 848(R1)
+	FMOVQ F2, 976(R1)
+	FMOVQ 480(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 864(R1)
-	FMOVQ F3, 992(R1)
-	FMOVQ 496(R2), F3
-	VAND V1.B16, V3.B16, V4.B16
-	VTBL V4.B16, [V0.B16], V4.B16
-	VUSHR $4, V3.B16, V3.B16
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 864(R1)
+	FMOVQ F2, 992(R1)
+	FMOVQ 496(R2), F2
+	VAND V1.B16, V2.B16, V3.B16
 	VTBL V3.B16, [V0.B16], V3.B16
-	FMOVQ F4, 880(R1)
-	FMOVQ F3, 1008(R1)
-	FMOVQ 512(R2), F3
-	VZIP1 V3.H8, V2.H8, V4.H8
-	VZIP2 V3.H8, V2.H8, V3.H8
-	FMOVQ F4, 1024(R1)
-	FMOVQ F3, 1040(R1)
-	FMOVQ 528(R2), F3
-	VZIP1 V3.H8, V2.H8, V4.H8
-	VZIP2 V3.H8, V2.H8, V3.H8
-	FMOVQ F4, 1056(R1)
-	FMOVQ F3, 1072(R1)
-	FMOVQ 544(R2), F3
-	VZIP1 V3.H8, V2.H8, V4.H8
-	VZIP2 V3.H8, V2.H8, V3.H8
-	FMOVQ F4, 1088(R1)
-	FMOVQ F3, 1104(R1)
-	FMOVQ 560(R2), F3
-	VZIP1 V3.H8, V2.H8, V4.H8
-	VZIP2 V3.H8, V2.H8, V3.H8
-	FMOVQ F4, 1120(R1)
-	FMOVQ F3, 1136(R1)
+	VUSHR $4, V2.B16, V2.B16
+	VTBL V2.B16, [V0.B16], V2.B16
+	FMOVQ F3, 880(R1)
+	FMOVQ F2, 1008(R1)
+	FMOVQ 512(R2), F2
+	FMOVQ F2, 1024(R1)
+	FMOVQ 528(R2), F2
+	FMOVQ F2, 1040(R1)
+	FMOVQ 544(R2), F2
+	FMOVQ F2, 1056(R1)
+	FMOVQ 560(R2), F2
+	FMOVQ F2, 1072(R1)
 	ADD $576, R2
-	ADD $1152, R1
+	ADD $1088, R1
 	SUBS $1, R0
 	BNE block
 	RET
 
-// func quantizeQ8NEON(blocks int, q *int8, scales, w *float32) int
+// func quantizeQ8NEON(blocks int, q *int8, scales *uint16, w *float32) int
 TEXT ·quantizeQ8NEON(SB), NOSPLIT, $0-40
 	MOVD blocks+0(FP), R0
 	MOVD q+8(FP), R1
@@ -3088,8 +3110,9 @@ TEXT ·quantizeQ8NEON(SB), NOSPLIT, $0-40
 	MOVD w+24(FP), R3
 	MOVD $consts<>(SB), R4
 	FMOVQ 80(R4), F0
-	MOVD $226492416, R4
-	MOVD $2071986176, R5
+	MOVD $89088, R4
+	MOVD $796917760, R5
+	MOVD $1308622848, R6
 block:
 	FLDPQ 0(R3), (F1, F2)
 	WORD $0x4ea0f823 // fabs v3.4s, v1.4s
@@ -3111,14 +3134,22 @@ block:
 	WORD $0x4e28f484 // fmax v4.4s, v4.4s, v8.4s
 	WORD $0x4e24f463 // fmax v3.4s, v3.4s, v4.4s
 	WORD $0x6e30f863 // fmaxv s3, v3.4s
-	FMOVS F3, R6
-	CMP R4, R6
+	FMOVS F3, R7
+	CMP R5, R7
 	BLT done
-	CMP R6, R5
+	CMP R7, R6
 	BLT done
 	WORD $0x6e20fc63 // fdiv v3.4s, v3.4s, v0.4s
-	FMOVS F3, 0(R2)
-	VDUP V3.S[0], V3.S4
+	FMOVS F3, R7
+	LSR $13, R7, R8
+	AND $1, R8, R8
+	ADD R8, R7
+	ADD $4095, R7
+	LSR $13, R7
+	SUB R4, R7, R8
+	MOVH R8, 0(R2)
+	LSL $13, R7
+	VDUP R7, V3.S4
 	WORD $0x0e617863 // fcvtl v3.2d, v3.2s
 	WORD $0x0e617824 // fcvtl v4.2d, v1.2s
 	WORD $0x6e63fc84 // fdiv v4.2d, v4.2d, v3.2d
@@ -3199,7 +3230,7 @@ block:
 	WORD $0x4e212841 // xtn2 v1.16b, v2.8h
 	FMOVQ F1, 16(R1)
 	ADD $32, R1
-	ADD $4, R2
+	ADD $2, R2
 	ADD $128, R3
 	SUBS $1, R0
 	BNE block

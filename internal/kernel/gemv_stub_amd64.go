@@ -39,7 +39,7 @@ func widenCompactF32AVX512(k int, dst *float32, b *byte) int
 //go:noescape
 func splitAVX512(blocks int, dst *byte, a *float32)
 
-// expandQ4AVX512 converts blocks of an int4 panel to those of an int8 panel; blocks is not 0.
+// expandQ4AVX512 converts blocks of an int4 panel to those of an int8 panel, with the same scales; blocks is not 0.
 //
 //go:noescape
 func expandQ4AVX512(blocks int, dst *byte, b *byte)
@@ -79,7 +79,7 @@ func widenCompactF32AVX2(k int, dst *float32, b *byte) int
 //go:noescape
 func splitAVX2(blocks int, dst *byte, a *float32)
 
-// expandQ4AVX2 converts blocks of an int4 panel to those of an int8 panel; blocks is not 0.
+// expandQ4AVX2 converts blocks of an int4 panel to those of an int8 panel, with the same scales; blocks is not 0.
 //
 //go:noescape
 func expandQ4AVX2(blocks int, dst *byte, b *byte)
@@ -107,62 +107,62 @@ func packCompactF32AVX2(units int, dst *byte, src *float32, base byte)
 // tileQ8x1AVX512 multiplies 1 rows of digits by an int8 panel; blocks is not 0.
 //
 //go:noescape
-func tileQ8x1AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+func tileQ8x1AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
 
 // tileQ8x2AVX512 multiplies 2 rows of digits by an int8 panel; blocks is not 0.
 //
 //go:noescape
-func tileQ8x2AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+func tileQ8x2AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
 
 // tileQ8x3AVX512 multiplies 3 rows of digits by an int8 panel; blocks is not 0.
 //
 //go:noescape
-func tileQ8x3AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+func tileQ8x3AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
 
 // tileQ8x4AVX512 multiplies 4 rows of digits by an int8 panel; blocks is not 0.
 //
 //go:noescape
-func tileQ8x4AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+func tileQ8x4AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
 
 // tileQ4x1AVX512 multiplies a row of digits by an int4 panel; blocks is not 0.
 //
 //go:noescape
-func tileQ4x1AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+func tileQ4x1AVX512(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
 
 // tileQ8x1AVX2 multiplies 1 rows of digits by an int8 panel; blocks is not 0.
 //
 //go:noescape
-func tileQ8x1AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+func tileQ8x1AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
 
 // tileQ8x2AVX2 multiplies 2 rows of digits by an int8 panel; blocks is not 0.
 //
 //go:noescape
-func tileQ8x2AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+func tileQ8x2AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
 
 // tileQ8x3AVX2 multiplies 3 rows of digits by an int8 panel; blocks is not 0.
 //
 //go:noescape
-func tileQ8x3AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+func tileQ8x3AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
 
 // tileQ8x4AVX2 multiplies 4 rows of digits by an int8 panel; blocks is not 0.
 //
 //go:noescape
-func tileQ8x4AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+func tileQ8x4AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
 
 // tileQ8x5AVX2 multiplies 5 rows of digits by an int8 panel; blocks is not 0.
 //
 //go:noescape
-func tileQ8x5AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+func tileQ8x5AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
 
 // tileQ8x6AVX2 multiplies 6 rows of digits by an int8 panel; blocks is not 0.
 //
 //go:noescape
-func tileQ8x6AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+func tileQ8x6AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
 
 // tileQ4x1AVX2 multiplies a row of digits by an int4 panel; blocks is not 0.
 //
 //go:noescape
-func tileQ4x1AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+func tileQ4x1AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
 
 // fitQ4AVX512 is fit4.block for 16 blocks, whose elements i are the 16 from w[16*i] on. try and best have room for 512 bytes. It returns a bit for each block that has no element of an ordinary magnitude, or one of another, and of which the results are not valid.
 //
@@ -172,9 +172,9 @@ func fitQ4AVX512(w *float32, try *byte, best *byte, codes *byte, scales *uint16)
 // quantizeQ8AVX512 rounds blocks of 32 elements to int8, until there is one that has no element of an ordinary magnitude, or one of another. It returns the number of those that are left.
 //
 //go:noescape
-func quantizeQ8AVX512(blocks int, q *int8, scales *float32, w *float32) int
+func quantizeQ8AVX512(blocks int, q *int8, scales *uint16, w *float32) int
 
 // quantizeQ8AVX2 rounds blocks of 32 elements to int8, until there is one that has no element of an ordinary magnitude, or one of another. It returns the number of those that are left.
 //
 //go:noescape
-func quantizeQ8AVX2(blocks int, q *int8, scales *float32, w *float32) int
+func quantizeQ8AVX2(blocks int, q *int8, scales *uint16, w *float32) int

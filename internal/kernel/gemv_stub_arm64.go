@@ -42,24 +42,24 @@ func splitNEON(blocks int, dst *byte, a *float32)
 // tileQ8x1NEON multiplies 1 rows of digits by an int8 panel; blocks is not 0.
 //
 //go:noescape
-func tileQ8x1NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+func tileQ8x1NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
 
 // tileQ8x2NEON multiplies 2 rows of digits by an int8 panel; blocks is not 0.
 //
 //go:noescape
-func tileQ8x2NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+func tileQ8x2NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
 
 // tileQ8x3NEON multiplies 3 rows of digits by an int8 panel; blocks is not 0.
 //
 //go:noescape
-func tileQ8x3NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+func tileQ8x3NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
 
 // tileQ4x1NEON multiplies a row of digits by an int4 panel; blocks is not 0.
 //
 //go:noescape
-func tileQ4x1NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)
+func tileQ4x1NEON(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)
 
-// expandQ4NEON converts blocks of an int4 panel to those of an int8 panel; blocks is not 0.
+// expandQ4NEON converts blocks of an int4 panel to those of an int8 panel, with the same scales; blocks is not 0.
 //
 //go:noescape
 func expandQ4NEON(blocks int, dst, b *byte)
@@ -67,4 +67,4 @@ func expandQ4NEON(blocks int, dst, b *byte)
 // quantizeQ8NEON rounds blocks of 32 elements to int8, until there is one that has no element of an ordinary magnitude, or one of another. It returns the number of those that are left; blocks is not 0.
 //
 //go:noescape
-func quantizeQ8NEON(blocks int, q *int8, scales, w *float32) int
+func quantizeQ8NEON(blocks int, q *int8, scales *uint16, w *float32) int

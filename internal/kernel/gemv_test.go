@@ -87,11 +87,11 @@ func TestNarrowRoundTrip(t *testing.T) {
 	if !slices.Equal(u, back) {
 		t.Error("bfloat16 panels do not unpack to what was packed")
 	}
-	q, scales := make([]int8, n*k), make([]float32, n*3)
+	q, scales := make([]int8, n*k), make([]uint16, n*3)
 	QuantizeQ8(q, scales, random(n*k, 5), n, k)
 	p8 := make([]byte, Q8PanelLen(n, k))
 	PackQ8Panels(p8, q, scales, n, k)
-	q2, scales2 := make([]int8, n*k), make([]float32, n*3)
+	q2, scales2 := make([]int8, n*k), make([]uint16, n*3)
 	UnpackQ8Panels(q2, scales2, p8, n, k)
 	if !slices.Equal(q, q2) || !slices.Equal(scales, scales2) {
 		t.Error("int8 panels do not unpack to what was packed")
@@ -106,7 +106,7 @@ func TestNarrowRoundTrip(t *testing.T) {
 		t.Error("int4 panels do not unpack to what was packed")
 	}
 	row, row8 := make([]float32, k), make([]float32, k)
-	row4, want4 := make([]float32, k), make([]float32, k)
+	row4, want4, want8 := make([]float32, k), make([]float32, k), make([]float32, k)
 	for j := range n {
 		Q4PanelRow(row4, p4, j, k)
 		Q4Row(want4, codes[j*Q4RowLen(k):], scales4[j*Q4RowBlocks(k):])
@@ -115,11 +115,15 @@ func TestNarrowRoundTrip(t *testing.T) {
 		}
 		BF16PanelRow(row, p, j, k)
 		Q8PanelRow(row8, p8, j, k)
+		Q8Row(want8, q[j*k:], scales[j*3:])
+		if !slices.Equal(row8, want8) {
+			t.Fatalf("int8 row %d is %v, want %v", j, row8, want8)
+		}
 		for i := range k {
 			if want := math.Float32frombits(uint32(u[j*k+i]) << 16); row[i] != want {
 				t.Fatalf("bfloat16 row %d: element %d is %v, want %v", j, i, row[i], want)
 			}
-			if want := float32(q[j*k+i]) * scales[j*3+i/32]; row8[i] != want {
+			if want := float32(q[j*k+i]) * scaleValue(scales[j*3+i/32]); row8[i] != want {
 				t.Fatalf("int8 row %d: element %d is %v, want %v", j, i, row8[i], want)
 			}
 		}
@@ -129,11 +133,12 @@ func TestNarrowRoundTrip(t *testing.T) {
 func TestQuantizeQ8(t *testing.T) {
 	w := random(40, 1)
 	w[3] = -9
-	q, s := make([]int8, 40), make([]float32, 2)
+	q, s := make([]int8, 40), make([]uint16, 2)
 	QuantizeQ8(q, s, w, 1, 40)
 	for i, v := range w {
-		if d := math.Abs(float64(q[i])*float64(s[i/32]) - float64(v)); d > float64(s[i/32])*0.500001 {
-			t.Errorf("%v became %d·%v", v, q[i], s[i/32])
+		scale := float64(scaleValue(s[i/32]))
+		if d := math.Abs(float64(q[i])*scale - float64(v)); d > scale*0.500001 {
+			t.Errorf("%v became %d·%v", v, q[i], scale)
 		}
 	}
 	if q[3] != -127 {
@@ -143,10 +148,10 @@ func TestQuantizeQ8(t *testing.T) {
 	for _, bad := range []float32{inf, -inf, nan} {
 		w[5] = bad
 		QuantizeQ8(q, s, w, 1, 40)
-		if s[0] == s[0] || q[0] == 0 {
-			t.Errorf("a block with %v has scale %v", bad, s[0])
+		if v := scaleValue(s[0]); v == v || q[0] == 0 {
+			t.Errorf("a block with %v has scale %v", bad, v)
 		}
-		if s[1] != s[1] {
+		if v := scaleValue(s[1]); v != v {
 			t.Errorf("%v reached the next block", bad)
 		}
 	}
@@ -211,20 +216,18 @@ func TestQuantizeTiers(t *testing.T) {
 				w[i] = Q4Codes[int(math.Float32bits(w[i])>>5&15)] * 0.375
 			case 5: // tiny, and subnormal
 				w[i] *= 1e-38
+			case 6: // around the smallest and the largest scale of int8
+				w[i] *= []float32{1e-12, 1e-10, 1e-9, 1e8, 1e9}[i/448%5]
 			}
 		}
 		w[n*k/3], w[n*k/2] = float32(math.Inf(1)), float32(math.NaN())
-		q, scales := make([]int8, n*k), make([]float32, n*Q4RowBlocks(k))
+		q, scales := make([]int8, n*k), make([]uint16, n*Q4RowBlocks(k))
 		codes, scales4 := make([]byte, n*Q4RowLen(k)), make([]uint16, n*Q4RowBlocks(k))
 		var first []any
 		cputest.ForEachTier(t, func(t *testing.T) {
 			QuantizeQ8(q, scales, w, n, k)
 			QuantizeQ4(codes, scales4, w, n, k)
-			bits := make([]uint32, len(scales))
-			for i, s := range scales {
-				bits[i] = math.Float32bits(s)
-			}
-			got := []any{slices.Clone(q), bits, slices.Clone(codes), slices.Clone(scales4)}
+			got := []any{slices.Clone(q), slices.Clone(scales), slices.Clone(codes), slices.Clone(scales4)}
 			if first == nil {
 				first = got
 			}
@@ -245,7 +248,7 @@ func BenchmarkQuantize(b *testing.B) {
 		rounded[i] = math.Float32frombits(math.Float32bits(v) &^ 0xffff)
 	}
 	q, codes := make([]int8, n*k), make([]byte, n*Q4RowLen(k))
-	scales, scales4 := make([]float32, n*Q4RowBlocks(k)), make([]uint16, n*Q4RowBlocks(k))
+	scales, scales4 := make([]uint16, n*Q4RowBlocks(k)), make([]uint16, n*Q4RowBlocks(k))
 	panels8, panels4 := make([]byte, Q8PanelLen(n, k)), make([]byte, Q4PanelLen(n, k))
 	run := func(name string, f func()) {
 		b.Run(name, func(b *testing.B) {

@@ -25,7 +25,7 @@ func GemmQ8(c []float32, ldc int, x []byte, panels []byte, m, n, k int, add bool
 		return
 	}
 	for j := 0; j < n; j += blockPanels * PanelWidth {
-		gemmPanels(c[j:], ldc, x, panels[Q8PanelLen(j, k):], m, min(blockPanels*PanelWidth, n-j), k, add)
+		gemmPanels(c[j:], ldc, x, panels[Q8PanelLen(j, k):], m, min(blockPanels*PanelWidth, n-j), k, q8Scales, add)
 	}
 }
 
@@ -36,7 +36,7 @@ func GemmQ4ScratchLen(k int) int { return Q8PanelLen(blockPanels*PanelWidth, k) 
 
 // GemmQ4 is [GemmQ8] with weights in blocks of four bits, as [PackQ4Panels] makes them.
 // One row is multiplied by them as they are; for more rows, panels are converted to int8
-// in scratch first, which does not change the result.
+// in scratch first, but for their scales, which does not change the result.
 func GemmQ4(c []float32, ldc int, x []byte, panels []byte, m, n, k int, scratch []byte, add bool) {
 	if m <= 0 || n <= 0 {
 		return
@@ -61,32 +61,32 @@ func GemmQ4(c []float32, ldc int, x []byte, panels []byte, m, n, k int, scratch 
 		for i := 0; i < cols; i += PanelWidth {
 			expandQ4(scratch[Q8PanelLen(i, k):], panels[Q4PanelLen(j+i, k):], Q4RowBlocks(k))
 		}
-		gemmPanels(c[j:], ldc, x, scratch, m, cols, k, add)
+		gemmPanels(c[j:], ldc, x, scratch, m, cols, k, q4Scales, add)
 	}
 }
 
-// gemmPanels is GemmQ8 for as many panels as stay in the L2 cache.
-func gemmPanels(c []float32, ldc int, x []byte, panels []byte, m, n, k int, add bool) {
+// gemmPanels is GemmQ8 for as many panels as stay in the L2 cache, with scales of any format.
+func gemmPanels(c []float32, ldc int, x []byte, panels []byte, m, n, k int, scales *scaleFormat, add bool) {
 	height := tileQ8Rows()
 	tiles := (m + height - 1) / height
 	for t := range tiles {
 		i0, i1 := t*m/tiles, (t+1)*m/tiles
 		for j := 0; j < n; j += PanelWidth {
 			out := c[i0*ldc+j : (i1-1)*ldc+min(j+PanelWidth, n)]
-			tileQ8(out, ldc, x[SplitLen(i0, k):], panels[Q8PanelLen(j, k):], i1-i0, min(PanelWidth, n-j), Q4RowBlocks(k), add)
+			tileQ8(out, ldc, x[SplitLen(i0, k):], panels[Q8PanelLen(j, k):], i1-i0, min(PanelWidth, n-j), Q4RowBlocks(k), scales, add)
 		}
 	}
 }
 
 // tileQ8 multiplies a few rows by one panel, of which n columns exist. The kernels
 // compute all 32: a part of them goes through a buffer.
-func tileQ8(c []float32, ldc int, x, panel []byte, m, n, blocks int, add bool) {
+func tileQ8(c []float32, ldc int, x, panel []byte, m, n, blocks int, scales *scaleFormat, add bool) {
 	if n == PanelWidth {
-		tileQ8Whole(c, ldc, x, panel, m, blocks, add)
+		tileQ8Whole(c, ldc, x, panel, m, blocks, scales, add)
 		return
 	}
 	var buf [mostTileQ8Rows * PanelWidth]float32
-	tileQ8Whole(buf[:], PanelWidth, x, panel, m, blocks, false)
+	tileQ8Whole(buf[:], PanelWidth, x, panel, m, blocks, scales, false)
 	for i := range m {
 		storePart(c[i*ldc:i*ldc+n], buf[i*PanelWidth:], add)
 	}

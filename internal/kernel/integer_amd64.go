@@ -29,55 +29,55 @@ func tileQ8Rows() int {
 	}
 }
 
-func tileQ8Whole(c []float32, ldc int, x, panel []byte, m, blocks int, add bool) {
+func tileQ8Whole(c []float32, ldc int, x, panel []byte, m, blocks int, scales *scaleFormat, add bool) {
 	switch {
 	case cpu.VNNI:
-		tileQ8AVX512(blocks, &x[0], &panel[0], &c[0], ldc, m, add)
+		tileQ8AVX512(blocks, &x[0], &panel[0], &c[0], ldc, m, &scales.shift[0], add)
 	case cpu.AVX2 || cpu.AVX512:
-		tileQ8AVX2(blocks, &x[0], &panel[0], &c[0], ldc, m, add)
+		tileQ8AVX2(blocks, &x[0], &panel[0], &c[0], ldc, m, &scales.shift[0], add)
 	default:
-		tileQ8Generic(c, ldc, x, panel, m, blocks, add)
+		tileQ8Generic(c, ldc, x, panel, m, blocks, scales, add)
 	}
 }
 
-func tileQ8AVX512(blocks int, x, b *byte, c *float32, ldc, m int, add bool) {
+func tileQ8AVX512(blocks int, x, b *byte, c *float32, ldc, m int, scales *uint32, add bool) {
 	ldx := blocks * splitBytes
 	switch m {
 	case 1:
-		tileQ8x1AVX512(blocks, x, ldx, b, c, ldc, add)
+		tileQ8x1AVX512(blocks, x, ldx, b, c, ldc, scales, add)
 	case 2:
-		tileQ8x2AVX512(blocks, x, ldx, b, c, ldc, add)
+		tileQ8x2AVX512(blocks, x, ldx, b, c, ldc, scales, add)
 	case 3:
-		tileQ8x3AVX512(blocks, x, ldx, b, c, ldc, add)
+		tileQ8x3AVX512(blocks, x, ldx, b, c, ldc, scales, add)
 	case 4:
-		tileQ8x4AVX512(blocks, x, ldx, b, c, ldc, add)
+		tileQ8x4AVX512(blocks, x, ldx, b, c, ldc, scales, add)
 	}
 }
 
-func tileQ8AVX2(blocks int, x, b *byte, c *float32, ldc, m int, add bool) {
+func tileQ8AVX2(blocks int, x, b *byte, c *float32, ldc, m int, scales *uint32, add bool) {
 	ldx := blocks * splitBytes
 	switch m {
 	case 1:
-		tileQ8x1AVX2(blocks, x, ldx, b, c, ldc, add)
+		tileQ8x1AVX2(blocks, x, ldx, b, c, ldc, scales, add)
 	case 2:
-		tileQ8x2AVX2(blocks, x, ldx, b, c, ldc, add)
+		tileQ8x2AVX2(blocks, x, ldx, b, c, ldc, scales, add)
 	case 3:
-		tileQ8x3AVX2(blocks, x, ldx, b, c, ldc, add)
+		tileQ8x3AVX2(blocks, x, ldx, b, c, ldc, scales, add)
 	case 4:
-		tileQ8x4AVX2(blocks, x, ldx, b, c, ldc, add)
+		tileQ8x4AVX2(blocks, x, ldx, b, c, ldc, scales, add)
 	case 5:
-		tileQ8x5AVX2(blocks, x, ldx, b, c, ldc, add)
+		tileQ8x5AVX2(blocks, x, ldx, b, c, ldc, scales, add)
 	case 6:
-		tileQ8x6AVX2(blocks, x, ldx, b, c, ldc, add)
+		tileQ8x6AVX2(blocks, x, ldx, b, c, ldc, scales, add)
 	}
 }
 
 func tileQ4Whole(c []float32, x, panel []byte, blocks int, add bool) {
 	switch {
 	case cpu.VNNI:
-		tileQ4x1AVX512(blocks, &x[0], 0, &panel[0], &c[0], 0, add)
+		tileQ4x1AVX512(blocks, &x[0], 0, &panel[0], &c[0], 0, &q4Scales.shift[0], add)
 	case cpu.AVX2 || cpu.AVX512:
-		tileQ4x1AVX2(blocks, &x[0], 0, &panel[0], &c[0], 0, add)
+		tileQ4x1AVX2(blocks, &x[0], 0, &panel[0], &c[0], 0, &q4Scales.shift[0], add)
 	default:
 		tileQ4Generic(c, x, panel, blocks, add)
 	}
@@ -115,7 +115,7 @@ func fitQ4(f *fits4, n int) {
 
 // quantizeBlocks rounds n blocks, or those before the first that is special, to int8, and
 // returns the number of blocks that are left.
-func quantizeBlocks(q []int8, scales, w []float32, n int) int {
+func quantizeBlocks(q []int8, scales []uint16, w []float32, n int) int {
 	switch {
 	case n == 0:
 		return 0

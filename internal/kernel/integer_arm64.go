@@ -19,23 +19,23 @@ func tileQ8Rows() int {
 	return tileQ8RowsGeneric
 }
 
-func tileQ8Whole(c []float32, ldc int, x, panel []byte, m, blocks int, add bool) {
+func tileQ8Whole(c []float32, ldc int, x, panel []byte, m, blocks int, scales *scaleFormat, add bool) {
 	ldx := blocks * splitBytes
 	switch {
 	case !cpu.NEON:
-		tileQ8Generic(c, ldc, x, panel, m, blocks, add)
+		tileQ8Generic(c, ldc, x, panel, m, blocks, scales, add)
 	case m == 1:
-		tileQ8x1NEON(blocks, &x[0], ldx, &panel[0], &c[0], ldc, add)
+		tileQ8x1NEON(blocks, &x[0], ldx, &panel[0], &c[0], ldc, &scales.shift[0], add)
 	case m == 2:
-		tileQ8x2NEON(blocks, &x[0], ldx, &panel[0], &c[0], ldc, add)
+		tileQ8x2NEON(blocks, &x[0], ldx, &panel[0], &c[0], ldc, &scales.shift[0], add)
 	case m == 3:
-		tileQ8x3NEON(blocks, &x[0], ldx, &panel[0], &c[0], ldc, add)
+		tileQ8x3NEON(blocks, &x[0], ldx, &panel[0], &c[0], ldc, &scales.shift[0], add)
 	}
 }
 
 func tileQ4Whole(c []float32, x, panel []byte, blocks int, add bool) {
 	if cpu.NEON {
-		tileQ4x1NEON(blocks, &x[0], 0, &panel[0], &c[0], 0, add)
+		tileQ4x1NEON(blocks, &x[0], 0, &panel[0], &c[0], 0, &q4Scales.shift[0], add)
 	} else {
 		tileQ4Generic(c, x, panel, blocks, add)
 	}
@@ -53,7 +53,7 @@ func fitQ4(f *fits4, n int) { fitQ4Generic(f, 0, n) }
 
 // quantizeBlocks rounds n blocks, or those before the first that is special, to int8, and
 // returns the number of blocks that are left.
-func quantizeBlocks(q []int8, scales, w []float32, n int) int {
+func quantizeBlocks(q []int8, scales []uint16, w []float32, n int) int {
 	if n == 0 || !cpu.NEON {
 		return n
 	}

@@ -11,11 +11,11 @@ const tileQ8RowsGeneric = 4
 
 // tileQ8Generic multiplies m rows, split by splitBlocksGeneric, by the 32 columns of a
 // panel.
-func tileQ8Generic(c []float32, ldc int, x, panel []byte, m, blocks int, add bool) {
+func tileQ8Generic(c []float32, ldc int, x, panel []byte, m, blocks int, scales *scaleFormat, add bool) {
 	for i := range m {
 		var s [PanelWidth]float32
 		for b := range blocks {
-			addBlock(&s, x[(i*blocks+b)*splitBytes:], (*[q8Bytes]byte)(panel[b*q8Bytes:]))
+			addBlock(&s, x[(i*blocks+b)*splitBytes:], (*[q8Bytes]byte)(panel[b*q8Bytes:]), scales)
 		}
 		storePart(c[i*ldc:i*ldc+PanelWidth], s[:], add)
 	}
@@ -26,13 +26,13 @@ func tileQ4Generic(c []float32, x, panel []byte, blocks int, add bool) {
 	var block [q8Bytes]byte
 	for b := range blocks {
 		expandQ4Generic(block[:], panel[b*q4Bytes:], 1)
-		addBlock(&s, x[b*splitBytes:], &block)
+		addBlock(&s, x[b*splitBytes:], &block, q4Scales)
 	}
 	storePart(c[:PanelWidth], s[:], add)
 }
 
 // addBlock adds the products of a block to the sums of the columns.
-func addBlock(s *[PanelWidth]float32, x []byte, block *[q8Bytes]byte) {
+func addBlock(s *[PanelWidth]float32, x []byte, block *[q8Bytes]byte, scales *scaleFormat) {
 	var lower, upper [PanelWidth]int32
 	for q := range QuantBlock / 4 {
 		var lo, up [4]int32
@@ -51,11 +51,12 @@ func addBlock(s *[PanelWidth]float32, x []byte, block *[q8Bytes]byte) {
 	for j := range s {
 		sum := float32(upper[j])*(1<<15) + float32(lower[j])
 		// As good as fused: the product is exact, and cannot overflow before the sum does.
-		s[j] = float32(float64(s[j]) + float64(sum*unit)*float64(q8Scale(block[:], j)))
+		s[j] = float32(float64(s[j]) + float64(sum*unit)*float64(scales.float(q8Scale(block[:], j))))
 	}
 }
 
-// expandQ4Generic converts blocks of an int4 panel to those of an int8 panel.
+// expandQ4Generic converts blocks of an int4 panel to those of an int8 panel, in which the
+// scales are what they were.
 func expandQ4Generic(dst, panel []byte, blocks int) {
 	for b := range blocks {
 		from, to := panel[b*q4Bytes:][:q4Bytes], dst[b*q8Bytes:][:q8Bytes]
@@ -63,9 +64,7 @@ func expandQ4Generic(dst, panel []byte, blocks int) {
 			at := i/quadBytes*2*quadBytes + i%quadBytes
 			to[at], to[at+quadBytes] = byte(q4Ints[two&15]), byte(q4Ints[two>>4])
 		}
-		for j := range PanelWidth {
-			binary.LittleEndian.PutUint32(to[q8Numbers+4*j:], uint32(q4Scale(from, j))<<16)
-		}
+		copy(to[q8Numbers:], from[q4Numbers:])
 	}
 }
 

@@ -20,15 +20,38 @@ type integerMatrix struct {
 }
 
 func q8Matrix(n, k int) integerMatrix {
-	q, scales := make([]int8, n*k), make([]float32, n*Q4RowBlocks(k))
+	q, scales := make([]int8, n*k), make([]uint16, n*Q4RowBlocks(k))
 	QuantizeQ8(q, scales, random(n*k, 5), n, k)
 	p := make([]byte, Q8PanelLen(n, k))
 	PackQ8Panels(p, q, scales, n, k)
-	w := integerMatrix{panels: narrow{u8: p}, scales: scales, n: n, k: k}
-	for _, v := range q {
-		w.ints = append(w.ints, int64(v))
+	return q8MatrixOf(p, n, k)
+}
+
+// q8MatrixOf reads a matrix from panels, element by element.
+func q8MatrixOf(panels []byte, n, k int) integerMatrix {
+	w := integerMatrix{panels: narrow{u8: panels}, n: n, k: k}
+	for j := range n {
+		for p := range k {
+			block := q8Block(panels, j, p, k)
+			if p%QuantBlock == 0 {
+				w.scales = append(w.scales, scaleValue(q8Scale(block, j%PanelWidth)))
+			}
+			w.ints = append(w.ints, int64(int8(block[q8Place(p%QuantBlock, j%PanelWidth)])))
+		}
 	}
 	return w
+}
+
+// scaleValue is the value of a scale of int8 by its definition.
+func scaleValue(code uint16) float32 {
+	exponent, fraction := int(code>>10), float64(code&1023)
+	switch {
+	case exponent < 63:
+		return float32(math.Ldexp(1+fraction/1024, exponent-40))
+	case fraction == 0:
+		return float32(math.Inf(1))
+	}
+	return float32(math.NaN())
 }
 
 func q4Matrix(n, k int) integerMatrix {
@@ -215,18 +238,16 @@ func TestGemmIntegersError(t *testing.T) {
 // elements, and what is not a number, in blocks of their own.
 func TestGemmIntegersExtremes(t *testing.T) {
 	const n, k = 40, 64
-	q, scales := make([]int8, n*k), make([]float32, 2*n)
+	q, scales := make([]int8, n*k), make([]uint16, 2*n)
 	for i := range q {
 		q[i] = int8(127 - 255*(i/k%2)) // or -128, which files may have
 	}
 	for i := range scales {
-		scales[i] = 0.5
+		scales[i] = roundQ8Scale(0.5)
 	}
-	w := integerMatrix{panels: narrow{u8: make([]byte, Q8PanelLen(n, k))}, scales: scales, n: n, k: k}
-	PackQ8Panels(w.panels.u8, q, scales, n, k)
-	for _, v := range q {
-		w.ints = append(w.ints, int64(v))
-	}
+	panels := make([]byte, Q8PanelLen(n, k))
+	PackQ8Panels(panels, q, scales, n, k)
+	w := q8MatrixOf(panels, n, k)
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
 	for _, v := range []float32{1, -1, 1.992187, -1.992187, 1.9921874, 1.9921875, 1.9999999, math.MaxFloat32 / 1e5, 1e-30, 1e-37, 1e-44, math.SmallestNonzeroFloat32, 0, inf, -inf, nan} {
 		a := make([]float32, k)
@@ -304,19 +325,22 @@ func TestGemmIntegersGuard(t *testing.T) {
 }
 
 // FuzzGemmQ4 multiplies by any codes and scales, and compares with the promised
-// arithmetic.
-func FuzzGemmQ4(f *testing.F) {
+// arithmetic; FuzzGemmQ8 does so with any integers.
+func FuzzGemmQ4(f *testing.F) { fuzzGemm(f, Q4PanelLen, q4MatrixOf) }
+func FuzzGemmQ8(f *testing.F) { fuzzGemm(f, Q8PanelLen, q8MatrixOf) }
+
+func fuzzGemm(f *testing.F, size func(n, k int) int, matrixOf func(panels []byte, n, k int) integerMatrix) {
 	f.Add(uint8(64), uint8(33), []byte("block of codes and scales"))
 	f.Add(uint8(5), uint8(200), []byte{0xff, 0x7f, 0x80, 0})
 	f.Fuzz(func(t *testing.T, n, k uint8, data []byte) {
 		if n == 0 || k == 0 || len(data) == 0 {
 			return
 		}
-		panels := make([]byte, Q4PanelLen(int(n), int(k)))
+		panels := make([]byte, size(int(n), int(k)))
 		for i := range panels {
 			panels[i] = data[i%len(data)]
 		}
-		w := q4MatrixOf(panels, int(n), int(k))
+		w := matrixOf(panels, int(n), int(k))
 		a := random(2*w.k, 1)
 		forEachIntegerTier(t, func(t *testing.T) {
 			for m := 1; m <= 2; m++ {

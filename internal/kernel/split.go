@@ -21,6 +21,7 @@ import (
 //	[8 quads of k]{[4]int16 lower, [4]int16 upper}, float32 unit      or, for VNNI,
 //	[32]int8 upper, middle and lowest, -128·Σ of each as int32, …, float32 unit
 //
+// of which the sum of the upper ones has the bits of the float32 3·2^37 added.
 // For AVX2, the four of a quad are in the order 0, 2, 1, 3.
 const (
 	splitBytes = 144

@@ -148,7 +148,8 @@ func (c *scaling) of(largest reg.VecVirtual) (scale, inverse reg.VecVirtual) {
 	return scale, inverse
 }
 
-// planes stores the lower bytes of the digits of each kind, and -128 times their sums.
+// planes stores the lower bytes of the digits of each kind, and what the sums of their
+// products begin with: -128 times their sums, and upperBase.
 func planes(dst reg.Register, ones reg.VecVirtual, digits ...[]reg.VecVirtual) {
 	var sums []reg.VecVirtual
 	for i, d := range digits {
@@ -172,10 +173,11 @@ func planes(dst reg.Register, ones reg.VecVirtual, digits ...[]reg.VecVirtual) {
 	two := merge(VPUNPCKLDQ, VPUNPCKHDQ, sums[0], sums[1])
 	third := merge(VPUNPCKLDQ, VPUNPCKHDQ, sums[2], sums[2])
 	x := merge(VPUNPCKLQDQ, VPUNPCKHQDQ, two, third)
-	y, zero := XMM(), XMM()
+	y, base, r := XMM(), XMM(), GP32()
 	VEXTRACTI32X4(U8(1), x, y)
 	VPADDD(x.AsX(), y, y)
-	VPXORD(zero, zero, zero)
-	VPSUBD(y, zero, y)
+	MOVL(U32(upperBase), r)
+	VMOVD(r, base) // in the lane of the upper digits
+	VPSUBD(y, base, y)
 	VMOVUPS(y, Mem{Base: dst, Disp: splitStart})
 }

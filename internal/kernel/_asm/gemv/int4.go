@@ -3,7 +3,6 @@ package main
 import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
-	"github.com/mmcloughlin/avo/reg"
 )
 
 // The blocks of an int4 panel: 4 octets of k by 32 columns, then the scales.
@@ -42,20 +41,13 @@ func codeTables() Mem {
 	return m
 }
 
-// scaleQ4 widens the scales of vector i of the columns.
-func (v isa) scaleQ4(b reg.Register, i int) reg.VecVirtual {
-	s := v.vector()
-	VPMOVZXWD(Mem{Base: b, Disp: q4Scales + i*v.bytes/2}, s)
-	VPSLLD(U8(16), s, s)
-	return s
-}
-
-// expandQ4 emits the conversion of an int4 panel to an int8 panel.
+// expandQ4 emits the conversion of an int4 panel to an int8 panel, but for the scales,
+// which are copied.
 func (v isa) expandQ4(tables Mem) {
 	name := "expandQ4" + v.suffix
 	TEXT(name, NOSPLIT, "func(blocks int, dst, b *byte)")
 	Pragma("noescape")
-	Doc(name + " converts blocks of an int4 panel to those of an int8 panel; blocks is not 0.")
+	Doc(name + " converts blocks of an int4 panel to those of an int8 panel, with the same scales; blocks is not 0.")
 	blocks := Load(Param("blocks"), GP64())
 	dst := Load(Param("dst"), GP64())
 	b := Load(Param("b"), GP64())
@@ -88,8 +80,10 @@ func (v isa) expandQ4(tables Mem) {
 		VMOVUPS(low, Mem{Base: dst, Disp: to})
 		VMOVUPS(high, Mem{Base: dst, Disp: to + quad})
 	}
-	for i := range v.n {
-		VMOVUPS(v.scaleQ4(b, i), Mem{Base: dst, Disp: q8Scales + i*v.bytes})
+	for at := 0; at < q4Block-q4Scales; at += v.bytes {
+		scales := v.vector()
+		VMOVUPS(Mem{Base: b, Disp: q4Scales + at}, scales)
+		VMOVUPS(scales, Mem{Base: dst, Disp: q8Scales + at})
 	}
 	ADDQ(I32(q4Block), b)
 	ADDQ(I32(q8Block), dst)

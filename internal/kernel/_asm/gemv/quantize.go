@@ -8,11 +8,14 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
+// scaleDropped is how many bits the fraction of a scale has less than that of a float32.
+const scaleDropped = 13
+
 // quantizeQ8 emits the rounding of blocks to int8, in the order of operations that
 // quantizeBlock in package kernel has.
 func (v isa) quantizeQ8() {
 	name := "quantizeQ8" + v.suffix
-	TEXT(name, NOSPLIT, "func(blocks int, q *int8, scales, w *float32) int")
+	TEXT(name, NOSPLIT, "func(blocks int, q *int8, scales *uint16, w *float32) int")
 	Pragma("noescape")
 	Doc(name + " rounds blocks of 32 elements to int8, until there is one that has no element of an ordinary magnitude, or one of another. It returns the number of those that are left.")
 	blocks := Load(Param("blocks"), GP64())
@@ -20,18 +23,26 @@ func (v isa) quantizeQ8() {
 	scales := Load(Param("scales"), GP64())
 	w := Load(Param("w"), GP64())
 	magnitude, most := v.fill(1<<31-1), v.fill(math.Float32bits(127))
+	below, odd, base := v.fill(1<<(scaleDropped-1)-1), v.fill(1), v.fill((127-40)<<(23-scaleDropped))
 	Label("block")
 	TESTQ(blocks, blocks)
 	JZ(LabelRef("done"))
 	largest := v.acrossMax(v.largest(w, magnitude))
 	bits := GP32()
 	VMOVD(largest, bits)
-	SUBL(U32(math.Float32bits(0x1p-100)), bits)
-	CMPL(bits, U32(math.Float32bits(0x1p120)-math.Float32bits(0x1p-100)))
+	SUBL(U32(math.Float32bits(0x1p-32)), bits)
+	CMPL(bits, U32(math.Float32bits(0x1p29)-math.Float32bits(0x1p-32)))
 	JA(LabelRef("done"))
-	scale := XMM()
+	scale, code := XMM(), XMM()
 	VDIVSS(most.AsX(), largest, scale)
-	VMOVSS(scale, Mem{Base: scales})
+	VPSRLD(U8(scaleDropped), scale, code)
+	VPAND(odd.AsX(), code, code)
+	VPADDD(below.AsX(), code, code)
+	VPADDD(code, scale, scale)
+	VPSRLD(U8(scaleDropped), scale, scale)
+	VPSUBD(base.AsX(), scale, code)
+	VPEXTRW(U8(0), code, Mem{Base: scales})
+	VPSLLD(U8(scaleDropped), scale, scale)
 	VCVTSS2SD(scale, scale, scale)
 	if v.bytes == 64 {
 		roundQ8Wide(q, w, scale)
@@ -39,7 +50,7 @@ func (v isa) quantizeQ8() {
 		roundQ8(q, w, scale)
 	}
 	ADDQ(U8(32), q)
-	ADDQ(U8(4), scales)
+	ADDQ(U8(2), scales)
 	SUBQ(I32(-128), w)
 	DECQ(blocks)
 	JMP(LabelRef("block"))

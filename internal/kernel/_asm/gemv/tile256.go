@@ -11,10 +11,9 @@ import (
 
 // A group is columns that are multiplied at the same time, as many vectors of eight.
 type group struct {
-	vectors    int
-	block      int // bytes of a block of the panel
-	scaleBytes int
-	scales     func(s reg.Register, v int) reg.VecVirtual
+	vectors int
+	block   int // bytes of a block of the panel
+	scales  scales
 	// weights calls body for the four weights of each quad of k and each column of vector
 	// v, in order of the quads. Columns are at w.
 	weights func(w reg.Register, body func(q, v int, four reg.VecVirtual))
@@ -28,7 +27,7 @@ func tile256(name, doc string, m int, g group) {
 	if m > 3 {
 		flags = 0 // which lets the stack grow for the totals
 	}
-	TEXT(name, flags, "func(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)")
+	TEXT(name, flags, tileSignature)
 	Pragma("noescape")
 	Doc(name + " " + doc)
 	blocks := Load(Param("blocks"), GP64())
@@ -42,6 +41,7 @@ func tile256(name, doc string, m int, g group) {
 		}
 	}
 	b := Load(Param("b"), GP64())
+	widen := g.scales()
 	total := AllocLocal(128 * m)
 	zero := YMM()
 	VPXOR(zero, zero, zero)
@@ -51,7 +51,7 @@ func tile256(name, doc string, m int, g group) {
 	w, s, t, end, next := GP64(), GP64(), GP64(), GP64(), GP64()
 	Label("block")
 	MOVQ(b, w)
-	LEAQ(Mem{Base: b, Disp: g.block - 32*g.scaleBytes}, s)
+	LEAQ(Mem{Base: b, Disp: g.block - 64}, s)
 	LEAQ(total, t)
 	LEAQ(total.Offset(128), end)
 	if m < 3 {
@@ -91,8 +91,11 @@ func tile256(name, doc string, m int, g group) {
 		VPSRAW(U8(8), four, four)
 		multiply(q, v, 1, four)
 	})
-	for i, x := range rows {
-		for v := range g.vectors {
+	for v := range g.vectors {
+		scale := YMM()
+		VPMOVZXWD(Mem{Base: s, Disp: 16 * v}, scale)
+		widen(scale)
+		for i, x := range rows {
 			f, unit := sums[i][v], YMM()
 			VCVTDQ2PS(f[0], f[0])
 			VCVTDQ2PS(f[1], f[1])
@@ -101,12 +104,12 @@ func tile256(name, doc string, m int, g group) {
 			VBROADCASTSS(Mem{Base: x, Disp: splitScale}, unit)
 			VMULPS(unit, f[0], f[0])
 			at := Mem{Base: t, Disp: 128*i + 32*v}
-			VFMADD213PS(at, g.scales(s, v), f[0])
+			VFMADD213PS(at, scale, f[0])
 			VMOVUPS(f[0], at)
 		}
 	}
 	SUBQ(I32(int32(-32*g.vectors)), w)
-	ADDQ(U8(8*g.scaleBytes*g.vectors), s)
+	ADDQ(U8(16*g.vectors), s)
 	SUBQ(I32(int32(-32*g.vectors)), t)
 	CMPQ(t, end)
 	JNE(LabelRef("group"))
@@ -142,6 +145,16 @@ func tile256(name, doc string, m int, g group) {
 	RET()
 }
 
+// anyScales256 is anyScales without registers that stay in use.
+func anyScales256() func(x reg.VecVirtual) {
+	p := Load(Param("scales"), GP64())
+	return func(x reg.VecVirtual) {
+		VPSLLVD(Mem{Base: p, Disp: scaleShift}, x, x)
+		VPADDD(Mem{Base: p, Disp: scaleBias}, x, x)
+		VMULPS(Mem{Base: p, Disp: scaleFactor}, x, x)
+	}
+}
+
 // power is 2^15, by which upper digits count more than lower ones.
 var power Mem
 
@@ -151,12 +164,7 @@ func int8Tiles256() {
 	for m := 1; m <= 6; m++ {
 		vectors := []int{4, 2, 2, 1, 1, 1}[m-1]
 		tile256(fmt.Sprintf("tileQ8x%dAVX2", m), fmt.Sprintf("multiplies %d rows of digits by an int8 panel; blocks is not 0.", m), m, group{
-			vectors, q8Block, 4,
-			func(s reg.Register, v int) reg.VecVirtual {
-				y := YMM()
-				VMOVUPS(Mem{Base: s, Disp: 32 * v}, y)
-				return y
-			},
+			vectors, q8Block, anyScales256,
 			func(w reg.Register, body func(q, v int, four reg.VecVirtual)) {
 				for q := range 8 {
 					for v := range vectors {
@@ -173,13 +181,7 @@ func int8Tiles256() {
 func int4Tile256(tables Mem) {
 	const vectors = 2
 	tile256("tileQ4x1AVX2", "multiplies a row of digits by an int4 panel; blocks is not 0.", 1, group{
-		vectors, q4Block, 2,
-		func(s reg.Register, v int) reg.VecVirtual {
-			y := YMM()
-			VPMOVZXWD(Mem{Base: s, Disp: 16 * v}, y)
-			VPSLLD(U8(16), y, y)
-			return y
-		},
+		vectors, q4Block, halfScales,
 		func(w reg.Register, body func(q, v int, four reg.VecVirtual)) {
 			table, nibbles := YMM(), YMM()
 			VMOVDQU(tables.Offset(signed), table)

@@ -12,7 +12,7 @@ import (
 const (
 	quad     = 4 * 32
 	q8Scales = 8 * quad
-	q8Block  = q8Scales + 32*4
+	q8Block  = q8Scales + 32*2
 )
 
 // The digits of a row: the upper ones count 2^15, the middle ones 2^8.
@@ -23,6 +23,20 @@ const (
 	digits
 )
 
+// A scaleFormat of package kernel: eight equal lanes each.
+const (
+	scaleShift  = 0
+	scaleBias   = 32
+	scaleFactor = 64
+)
+
+const tileSignature = "func(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)"
+
+// upperBase is what the sums of upper digits begin with besides: 3·2^37, a float32 of which
+// an increment of the bits counts 2^15. The conversion to 2^15 times the sum is so no more
+// than a subtraction, and not a task for the units that multiply.
+const upperBase = 0x52c00000
+
 // bytesOf is weights plus 128, for 16 columns and a quad of k each.
 type bytesOf func(q, column int) reg.VecVirtual
 
@@ -32,8 +46,8 @@ type bytesOf func(q, column int) reg.VecVirtual
 //
 // Of the factors of VPDPBUSD one has no sign. Weights become that by adding 128, for
 // which the sums begin with -128 times the sums of the digits.
-func tile512(name, doc string, m, block int, scales func(b reg.Register, column int) reg.VecVirtual, weights func(b reg.Register) bytesOf) {
-	TEXT(name, NOSPLIT, "func(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)")
+func tile512(name, doc string, m, block int, s scales, weights func(b reg.Register) bytesOf) {
+	TEXT(name, NOSPLIT, tileSignature)
 	Pragma("noescape")
 	Doc(name + " " + doc)
 	blocks := Load(Param("blocks"), GP64())
@@ -47,12 +61,10 @@ func tile512(name, doc string, m, block int, scales func(b reg.Register, column 
 		}
 	}
 	b := Load(Param("b"), GP64())
+	widen := s()
 	total := newTotals(m)
 	place := weights(b)
-	power := ZMM()
-	r := GP32()
-	MOVL(U32(0x47000000), r) // 2^15
-	VPBROADCASTD(r, power)
+	base := isa512.fill(upperBase)
 	Label("block")
 	var sums [][2][digits]reg.VecVirtual
 	for _, x := range rows {
@@ -84,15 +96,20 @@ func tile512(name, doc string, m, block int, scales func(b reg.Register, column 
 			}
 		}
 	}
-	scale := [2]reg.VecVirtual{scales(b, 0), scales(b, 1)}
+	var scale [2]reg.VecVirtual
+	for j := range scale {
+		scale[j] = ZMM()
+		VPMOVZXWD(Mem{Base: b, Disp: block - 64 + 32*j}, scale[j])
+		widen(scale[j])
+	}
 	for i, x := range rows {
 		for j := range scale {
 			s := sums[i][j]
 			VPSLLD(U8(8), s[middle], s[middle])
 			VPADDD(s[middle], s[lower], s[lower])
 			VCVTDQ2PS(s[lower], s[lower])
-			VCVTDQ2PS(s[upper], s[upper])
-			VFMADD231PS(power, s[upper], s[lower])
+			VSUBPS(base, s[upper], s[upper])
+			VADDPS(s[upper], s[lower], s[lower])
 			VMULPS_BCST(Mem{Base: x, Disp: splitScale}, s[lower], s[lower])
 			total.add(i, j, s[lower], scale[j])
 		}
@@ -170,14 +187,32 @@ func (t *totals) store() {
 	RET()
 }
 
+// scales begins what makes scales of 16 bits, which were widened to 32, float32s.
+type scales func() (widen func(x reg.VecVirtual))
+
+// anyScales is scales of the format that the argument tells.
+func anyScales() func(x reg.VecVirtual) {
+	var format [3]reg.VecVirtual
+	p := Load(Param("scales"), GP64())
+	for i, at := range []int{scaleShift, scaleBias, scaleFactor} {
+		format[i] = ZMM()
+		VPBROADCASTD(Mem{Base: p, Disp: at}, format[i])
+	}
+	return func(x reg.VecVirtual) {
+		VPSLLVD(format[0], x, x)
+		VPADDD(format[1], x, x)
+		VMULPS(format[2], x, x)
+	}
+}
+
+// halfScales is scales in bfloat16.
+func halfScales() func(x reg.VecVirtual) {
+	return func(x reg.VecVirtual) { VPSLLD(U8(16), x, x) }
+}
+
 func int8Tiles512() {
 	for m := 1; m <= 4; m++ {
-		tile512(fmt.Sprintf("tileQ8x%dAVX512", m), fmt.Sprintf("multiplies %d rows of digits by an int8 panel; blocks is not 0.", m), m, q8Block,
-			func(b reg.Register, column int) reg.VecVirtual {
-				s := ZMM()
-				VMOVUPS(Mem{Base: b, Disp: q8Scales + 64*column}, s)
-				return s
-			},
+		tile512(fmt.Sprintf("tileQ8x%dAVX512", m), fmt.Sprintf("multiplies %d rows of digits by an int8 panel; blocks is not 0.", m), m, q8Block, anyScales,
 			func(b reg.Register) bytesOf {
 				sign := isa512.fill(0x80808080)
 				return func(q, column int) reg.VecVirtual {
@@ -190,8 +225,7 @@ func int8Tiles512() {
 }
 
 func int4Tile512(tables Mem) {
-	tile512("tileQ4x1AVX512", "multiplies a row of digits by an int4 panel; blocks is not 0.", 1, q4Block,
-		func(b reg.Register, column int) reg.VecVirtual { return isa512.scaleQ4(b, column) },
+	tile512("tileQ4x1AVX512", "multiplies a row of digits by an int4 panel; blocks is not 0.", 1, q4Block, halfScales,
 		func(b reg.Register) bytesOf {
 			table, nibbles := ZMM(), isa512.fill(0x0f0f0f0f)
 			VBROADCASTI32X4(tables.Offset(unsigned), table)

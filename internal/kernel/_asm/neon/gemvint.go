@@ -66,16 +66,20 @@ func split(file *arm64.File) {
 	f.RET()
 }
 
+// scaleDropped is how many bits the fraction of a scale has less than that of a float32.
+const scaleDropped = 13
+
 // quantizeQ8 emits the rounding of blocks to int8, in the order of operations that
 // quantizeBlock in package kernel has.
 func quantizeQ8(file *arm64.File) {
-	f := file.Func("quantizeQ8NEON", "func(blocks int, q *int8, scales, w *float32) int", "rounds blocks of 32 elements to int8, until there is one that has no element of an ordinary magnitude, or one of another. It returns the number of those that are left; blocks is not 0.")
+	f := file.Func("quantizeQ8NEON", "func(blocks int, q *int8, scales *uint16, w *float32) int", "rounds blocks of 32 elements to int8, until there is one that has no element of an ordinary magnitude, or one of another. It returns the number of those that are left; blocks is not 0.")
 	blocks, q, scales, w := f.Load("blocks"), f.Load("q"), f.Load("scales"), f.Load("w")
 	f.Preload()
 	most := f.Const(127)
-	least, greatest := f.R(), f.R()
-	f.MOVI(int(math.Float32bits(0x1p-100)), least)
-	f.MOVI(int(math.Float32bits(0x1p120)), greatest)
+	least, greatest, base := f.R(), f.R(), f.R()
+	f.MOVI((127-40)<<(23-scaleDropped), base)
+	f.MOVI(int(math.Float32bits(0x1p-32)), least)
+	f.MOVI(int(math.Float32bits(0x1p29)), greatest)
 	f.Label("block")
 	x, m := make([]vec, panelVectors), make([]vec, panelVectors)
 	for i := 0; i < panelVectors; i += 2 {
@@ -93,9 +97,16 @@ func quantizeQ8(file *arm64.File) {
 	f.BLT("done")
 	f.CMP(greatest, bits)
 	f.BLT("done")
-	scale := f.Div(largest, most)
-	f.Write1(scale, mem{Base: scales})
-	wide := f.WidenLowFloat(f.FillV(scale))
+	scale, odd, code := f.BitsOf(f.Div(largest, most)), f.R(), f.R()
+	f.LSRTo(scaleDropped, scale, odd)
+	f.ANDTo(1, odd, odd)
+	f.ADD(odd, scale)
+	f.ADDI(1<<(scaleDropped-1)-1, scale)
+	f.LSR(scaleDropped, scale)
+	f.SUBTo(scale, base, code)
+	f.Store2(code, mem{Base: scales})
+	f.LSL(scaleDropped, scale)
+	wide := f.WidenLowFloat(f.FillInt(scale))
 	round := func(x vec) vec {
 		return f.Narrow64(f.RoundToInt64(f.Div64(f.WidenLowFloat(x), wide)), f.RoundToInt64(f.Div64(f.WidenHighFloat(x), wide)))
 	}
@@ -105,7 +116,7 @@ func quantizeQ8(file *arm64.File) {
 		f.Write(f.Narrow16(low, high), mem{Base: q, Off: 4 * i})
 	}
 	f.ADDI(panelColumns, q)
-	f.ADDI(4, scales)
+	f.ADDI(2, scales)
 	f.ADDI(4*panelColumns, w)
 	f.SUBS(1, blocks)
 	f.BNE("block")
@@ -118,10 +129,17 @@ func quantizeQ8(file *arm64.File) {
 const (
 	quad     = 4 * panelColumns
 	q8Scales = 8 * quad
-	q8Block  = q8Scales + panelBytes
+	q8Block  = q8Scales + 2*panelColumns
 )
 
-const tileSignature = "func(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, add bool)"
+// A scaleFormat of package kernel: eight equal lanes each.
+const (
+	scaleShift  = 0
+	scaleBias   = 32
+	scaleFactor = 64
+)
+
+const tileSignature = "func(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, scales *uint32, add bool)"
 
 // tile emits the product of m rows, split into digits, and a panel of weights. The sums of
 // products within a block are integers and exact, so that their order, and so the bits of
@@ -130,7 +148,7 @@ const tileSignature = "func(blocks int, x *byte, ldx int, b *byte, c *float32, l
 //
 // weights calls body for the weights of each quad of k by four columns at w, of so many
 // vectors of them, in order of the quads. scales returns the scales of these columns.
-func tile(f *asm, m, block, scaleBytes int, weights func(w reg, vectors int, body func(q, j int, four vec)), scales func(s reg, vectors int) []vec) {
+func tile(f *asm, m, block int, weights func(w reg, vectors int, body func(q, j int, four vec)), scales func(s reg, vectors int) []vec) {
 	vectors := 1
 	if m == 1 {
 		vectors = 2
@@ -148,7 +166,7 @@ func tile(f *asm, m, block, scaleBytes int, weights func(w reg, vectors int, bod
 	power := f.FreshBits(0x47000000) // 2^15, by which upper digits count more
 	f.Loop("block", blocks, func() {
 		w, s, t := copyOf(f, b), copyOf(f, b), copyOf(f, total)
-		f.ADDI(block-scaleBytes*panelColumns, s)
+		f.ADDI(block-2*panelColumns, s)
 		// Few lines at a time are fetched ahead: many at once wait for each other.
 		next := copyOf(f, b)
 		f.ADDI(ahead, next)
@@ -199,7 +217,7 @@ func tile(f *asm, m, block, scaleBytes int, weights func(w reg, vectors int, bod
 				}
 			}
 			f.ADDI(vectors*vector, w)
-			f.ADDI(vectors*arm64.Lanes*scaleBytes, s)
+			f.ADDI(vectors*arm64.Lanes*2, s)
 			f.ADDI(vectors*vector, t)
 		})
 		for _, r := range rows {
@@ -228,21 +246,34 @@ func tile(f *asm, m, block, scaleBytes int, weights func(w reg, vectors int, bod
 	f.RET()
 }
 
+// scalesOf returns the scales at s, in the given format, of one or two vectors of columns.
+func scalesOf(f *asm, s, format reg, vectors int) []vec {
+	zero := f.Zero()
+	halves := f.Read2(mem{Base: s})
+	scales := []vec{f.ZipLowHalves(halves, zero)}
+	if vectors > 1 {
+		halves = f.Read2(mem{Base: s, Off: vector / 2})
+		scales = append(scales, f.ZipLowHalves(halves, zero))
+	}
+	for i, x := range scales {
+		x = f.ShiftLeftBy(x, f.Read(mem{Base: format, Off: scaleShift}))
+		x = f.AddInt(x, f.Read(mem{Base: format, Off: scaleBias}))
+		scales[i] = f.Mul(x, f.Read(mem{Base: format, Off: scaleFactor}))
+	}
+	return scales
+}
+
 func tilesQ8(file *arm64.File) {
 	for m := 1; m <= 3; m++ {
 		f := file.Func(fmt.Sprintf("tileQ8x%dNEON", m), tileSignature, fmt.Sprintf("multiplies %d rows of digits by an int8 panel; blocks is not 0.", m))
 		f.Preload()
-		tile(f, m, q8Block, 4, func(w reg, vectors int, body func(q, j int, four vec)) {
+		format := f.Load("scales")
+		tile(f, m, q8Block, func(w reg, vectors int, body func(q, j int, four vec)) {
 			for q := range 8 {
 				for j := range vectors {
 					body(q, j, f.Read(mem{Base: w, Off: q*quad + vector*j}))
 				}
 			}
-		}, func(s reg, vectors int) (scale []vec) {
-			for j := range vectors {
-				scale = append(scale, f.Read(mem{Base: s, Off: vector * j}))
-			}
-			return scale
-		})
+		}, func(s reg, vectors int) []vec { return scalesOf(f, s, format, vectors) })
 	}
 }

@@ -33,16 +33,10 @@ func (t *int4) octet(m mem) (first, second vec) {
 	return t.LookUp(t.table, t.And(codes, t.nibbles)), t.LookUp(t.table, t.ShiftBytesRight(codes, 4))
 }
 
-// scales widens the scales of eight columns.
-func (t *int4) scales(m mem) (a, b vec) {
-	halves := t.Read(m)
-	return t.ZipLowHalves(t.zero, halves), t.ZipHighHalves(t.zero, halves)
-}
-
 func tileQ4(file *arm64.File) {
 	f := file.Func("tileQ4x1NEON", tileSignature, "multiplies a row of digits by an int4 panel; blocks is not 0.")
 	t := newInt4(f)
-	tile(f, 1, q4Block, 2, func(w reg, vectors int, body func(q, j int, four vec)) {
+	tile(f, 1, q4Block, func(w reg, vectors int, body func(q, j int, four vec)) {
 		for octet := range 4 {
 			for j := range vectors {
 				first, second := t.octet(mem{Base: w, Off: octet*q4Octet + vector*j})
@@ -50,14 +44,14 @@ func tileQ4(file *arm64.File) {
 				body(2*octet+1, j, second)
 			}
 		}
-	}, func(s reg, vectors int) []vec {
-		a, b := t.scales(mem{Base: s})
-		return []vec{a, b}
+	}, func(s reg, _ int) []vec {
+		halves := f.Read(mem{Base: s})
+		return []vec{f.ZipLowHalves(t.zero, halves), f.ZipHighHalves(t.zero, halves)}
 	})
 }
 
 func expandQ4(file *arm64.File) {
-	f := file.Func("expandQ4NEON", "func(blocks int, dst, b *byte)", "converts blocks of an int4 panel to those of an int8 panel; blocks is not 0.")
+	f := file.Func("expandQ4NEON", "func(blocks int, dst, b *byte)", "converts blocks of an int4 panel to those of an int8 panel, with the same scales; blocks is not 0.")
 	blocks, dst, b := f.Load("blocks"), f.Load("dst"), f.Load("b")
 	t := newInt4(f)
 	f.Loop("block", blocks, func() {
@@ -67,10 +61,8 @@ func expandQ4(file *arm64.File) {
 			f.Write(first, mem{Base: dst, Off: to})
 			f.Write(second, mem{Base: dst, Off: to + quad})
 		}
-		for i := 0; i < panelVectors; i += 2 {
-			x, y := t.scales(mem{Base: b, Off: q4Scales + i*vector/2})
-			f.Write(x, mem{Base: dst, Off: q8Scales + i*vector})
-			f.Write(y, mem{Base: dst, Off: q8Scales + (i+1)*vector})
+		for at := 0; at < q4Block-q4Scales; at += vector {
+			f.Write(f.Read(mem{Base: b, Off: q4Scales + at}), mem{Base: dst, Off: q8Scales + at})
 		}
 		f.ADDI(q4Block, b)
 		f.ADDI(q8Block, dst)

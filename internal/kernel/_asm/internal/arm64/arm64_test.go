@@ -34,6 +34,7 @@ func TestEncodings(t *testing.T) {
 		"0x4f10a643 // sxtl2 v3.4s, v18.8h":          func() { f.WidenHigh16(a) },
 		"0x4f3f0643 // sshr v3.4s, v18.4s, #1":       func() { f.ShiftRight(a, 1) },
 		"0x4f210643 // sshr v3.4s, v18.4s, #31":      func() { f.ShiftRight(a, 31) },
+		"0x6ebf4643 // ushl v3.4s, v18.4s, v31.4s":   func() { f.ShiftLeftBy(a, b) },
 		"0x4f9f1243 // fmla v3.4s, v18.4s, v31.s[0]": func() { f.MulAddLane(a, b, 0, f.V()) },
 		"0x4fbf1243 // fmla v3.4s, v18.4s, v31.s[1]": func() { f.MulAddLane(a, b, 1, f.V()) },
 		"0x4f9f5a43 // fmls v3.4s, v18.4s, v31.s[2]": func() { f.MulSubLane(a, b, 2, f.V()) },

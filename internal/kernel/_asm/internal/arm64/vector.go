@@ -252,6 +252,9 @@ func (f *Func) InsertRight(x V, n int, dst V) {
 	f.emit("VSRI $%d, V%d.S4, V%d.S4", n, use(x), mod(dst))
 }
 
+// ShiftLeftBy shifts each lane by the number in that of n.
+func (f *Func) ShiftLeftBy(x, n V) V { return f.binary(0x6ea04400, "ushl", x, n) }
+
 func (f *Func) And(a, b V) V {
 	r := f.V()
 	f.emit("VAND V%d.B16, V%d.B16, V%d.B16", use(b), use(a), def(r))
