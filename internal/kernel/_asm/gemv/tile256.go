@@ -58,12 +58,12 @@ func tile256(name, doc string, m int, g group) {
 		LEAQ(Mem{Base: b, Disp: ahead}, next)
 	}
 	Label("group")
-	if m < 3 { // a few of the lines ahead at a time: see tile512
-		lines := (g.block/64*g.vectors + 3) / 4
-		for i := range lines {
-			PREFETCHT0(Mem{Base: next, Disp: 64 * i})
+	// The lines ahead are fetched among the products: see tile512.
+	lines, line := (g.block/64*g.vectors+3)/4, 0
+	fetch := func(until int) {
+		for ; line < until && m < 3; line++ {
+			PREFETCHT0(Mem{Base: next, Disp: 64 * line})
 		}
-		ADDQ(I32(int32(64*lines)), next)
 	}
 	sums := make([][][2]reg.VecVirtual, m)
 	for i := range sums {
@@ -84,6 +84,7 @@ func tile256(name, doc string, m int, g group) {
 		}
 	}
 	g.weights(w, func(q, v int, four reg.VecVirtual) {
+		fetch(lines * (q*g.vectors + v + 1) / (8 * g.vectors))
 		even := YMM()
 		VPSLLW(U8(8), four, even)
 		VPSRAW(U8(8), even, even)
@@ -107,6 +108,9 @@ func tile256(name, doc string, m int, g group) {
 			VFMADD213PS(at, scale, f[0])
 			VMOVUPS(f[0], at)
 		}
+	}
+	if m < 3 {
+		ADDQ(I32(int32(64*lines)), next)
 	}
 	SUBQ(I32(int32(-32*g.vectors)), w)
 	ADDQ(U8(16*g.vectors), s)
