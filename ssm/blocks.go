@@ -16,8 +16,9 @@ func mixBlocks(s blockwise, dst, src tensor.Seq, first int, starts []int) {
 	if src.Len == 0 {
 		return
 	}
-	length := min(src.Len, blockPositions)
-	group := max(1, blockRows/length)
+	rows := rowsOfBlock(src.Dim)
+	length := min(src.Len, rows)
+	group := max(1, rows/length)
 	for b := 0; b < src.Batch; b += group {
 		n := min(group, src.Batch-b)
 		d, u := sequences(dst, b, n), sequences(src, b, n)
@@ -29,6 +30,14 @@ func mixBlocks(s blockwise, dst, src tensor.Seq, first int, starts []int) {
 			s.mixBlock(d.Slice(t, end), u.Slice(t, end), first+b, t, within)
 		}
 	}
+}
+
+// rowsOfBlock returns how many positions of sequences of a width are computed at a time, of
+// one or of several: many, since for each block all weights are read, and some converted, but
+// not so many that what lies between the products of a wide mixer takes much memory.
+func rowsOfBlock(dim int) int {
+	const elements = 3 << 17
+	return min(max(elements/max(dim, 1), blockPositions), 4*blockPositions)
 }
 
 // sequences returns n sequences of s, from the b-th on.

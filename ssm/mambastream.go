@@ -10,9 +10,8 @@ import (
 )
 
 const (
-	// Sequences are computed in blocks, of so many positions of each and of so many
-	// altogether: enough for the matrix products to be efficient, few enough for
-	// what lies between them to stay in the cache.
+	// Scans are computed in blocks of so many positions, and rows in blocks of so many:
+	// few enough for what lies between the steps to stay in the cache.
 	blockPositions = 128
 	blockRows      = 256
 )
