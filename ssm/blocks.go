@@ -36,7 +36,7 @@ func mixBlocks(s blockwise, dst, src tensor.Seq, first int, starts []int) {
 // one or of several: many, since for each block all weights are read, and some converted, but
 // not so many that what lies between the products of a wide mixer takes much memory.
 func rowsOfBlock(dim int) int {
-	const elements = 3 << 17
+	const elements = 1 << 19
 	return min(max(elements/max(dim, 1), blockPositions), 4*blockPositions)
 }
 

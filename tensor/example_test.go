@@ -3,6 +3,7 @@ package tensor_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/seqmix/seqmix/tensor"
 )
@@ -95,4 +96,24 @@ func ExampleRMSNorm() {
 	tensor.RMSNorm(x, x, nil, 0)
 	fmt.Printf("%.2f\n", x)
 	// Output: [1.20 1.60 0.00 0.00]
+}
+
+// Compact weights give the same products to the bit from less memory.
+func ExampleTensor_Compact() {
+	w := tensor.NewWeight(64, 256)
+	for i := range w.Data() {
+		w.Data()[i] = float32(i%13-6) / 100
+	}
+	x := tensor.MatOf(make([]float32, 256), 1, 256)
+	for i := range x.Data {
+		x.Data[i] = float32(i)
+	}
+	packed, compact := tensor.MatOf(make([]float32, 64), 1, 64), tensor.MatOf(make([]float32, 64), 1, 64)
+	w.Pack()
+	bytes := w.Bytes()
+	tensor.MatMulT(packed, x, w)
+	w.Compact()
+	tensor.MatMulT(compact, x, w)
+	fmt.Println(slices.Equal(packed.Data, compact.Data), w.Bytes() <= bytes)
+	// Output: true true
 }
