@@ -16,12 +16,25 @@ import (
 //	s.Release()
 type Scratch struct {
 	memory *memory // nil until it is needed
-	used   int
-	spill  int // elements handed out beyond memory since Reset
 }
 
 // A memory is what a Scratch hands out. It passes from one Scratch to another.
-type memory struct{ block []float32 }
+//
+// It consists of blocks, which stay where they are when there are too few, so that memory
+// grows without leaving garbage behind: beside weights of gigabytes, of which the
+// collector waits for as many again, garbage would be there to stay.
+type memory struct{ blocks []block }
+
+// A block is memory of which the first elements are in use.
+type block struct {
+	data []float32
+	used int
+}
+
+const (
+	leastBlock = 1 << 12 // elements
+	mostBlocks = 16      // that Take has to look through
+)
 
 // memories holds what no Scratch is using.
 var memories = sync.Pool{New: func() any { return new(memory) }}
@@ -29,31 +42,54 @@ var memories = sync.Pool{New: func() any { return new(memory) }}
 // Take returns n float32s of undefined content, aligned to 64 bytes. They remain
 // the caller's until the next Reset or Release.
 func (s *Scratch) Take(n int) []float32 {
-	need := (n + 15) &^ 15
 	if s.memory == nil {
 		s.memory = memories.Get().(*memory)
 	}
-	if len(s.memory.block) < need && s.used == 0 {
-		s.memory.block = pages.Make[float32](need)
-	}
-	block := s.memory.block
-	if s.used+need > len(block) {
-		s.spill += need
-		return pages.Make[float32](need)[:n:n]
-	}
-	b := block[s.used : s.used+n : s.used+n]
-	s.used += need
-	return b
+	need := (n + 15) &^ 15
+	b := s.memory.find(need)
+	first := b.used
+	b.used += need
+	return b.data[first : first+n : first+n]
 }
 
-// Reset takes all buffers back. Memory that did not fit since the last Reset is
-// made part of what the Scratch keeps.
-func (s *Scratch) Reset() {
-	if s.spill > 0 {
-		s.memory.block = pages.Make[float32](s.used + s.spill)
-		s.spill = 0
+// find returns a block of which so many elements are not in use.
+func (m *memory) find(need int) *block {
+	largest := -1 // of those that are not in use
+	for i := range m.blocks {
+		b := &m.blocks[i]
+		if len(b.data)-b.used >= need {
+			return b
+		}
+		if b.used == 0 && (largest < 0 || len(b.data) > len(m.blocks[largest].data)) {
+			largest = i
+		}
 	}
-	s.used = 0
+	if largest < 0 {
+		largest = len(m.blocks)
+		m.blocks = append(m.blocks, block{})
+	}
+	m.blocks[largest].data = pages.Make[float32](max(need, leastBlock))
+	return &m.blocks[largest]
+}
+
+// Reset takes all buffers back.
+func (s *Scratch) Reset() {
+	if s.memory != nil {
+		s.memory.reset()
+	}
+}
+
+// reset takes all buffers back, and makes many blocks one.
+func (m *memory) reset() {
+	all := 0
+	for i := range m.blocks {
+		m.blocks[i].used = 0
+		all += len(m.blocks[i].data)
+	}
+	if len(m.blocks) > mostBlocks {
+		clear(m.blocks)
+		m.blocks = append(m.blocks[:0], block{data: pages.Make[float32](all)})
+	}
 }
 
 // Release is Reset that also lends the memory to others until this Scratch is used
