@@ -91,7 +91,7 @@ func (m *Model) eachHidden(ids []int, f func(first int, h tensor.Seq)) error {
 		return err
 	}
 	first := 0
-	for piece := range slices.Chunk(ids, readPiece) {
+	for piece := range slices.Chunk(ids, m.readPositions()) {
 		h := s.read(piece)
 		m.finish(h)
 		f(first, h)

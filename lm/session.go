@@ -26,9 +26,19 @@ type Session struct {
 	scratch tensor.Scratch
 }
 
-// readPiece is the number of positions that are read at a time: enough for matrix
-// products to be efficient. The temporary memory is in proportion to it.
-const readPiece = 512
+// The number of positions that are read at a time: enough for matrix products to be
+// efficient. The temporary memory is in proportion to it and to the width, so wide models,
+// whose products are efficient with fewer, read so many elements at a time.
+const (
+	mostPositions  = 512
+	leastPositions = 128
+	readElements   = 1 << 19
+)
+
+// readPositions returns the number of positions that are read at a time.
+func (m *Model) readPositions() int {
+	return min(max(readElements/max(m.Dim(), 1), leastPositions), mostPositions)
+}
 
 // NewSession returns a session at the beginning of a text. The error wraps
 // errors.ErrUnsupported if a layer does not stream.
@@ -60,7 +70,7 @@ func (s *Session) Feed(ids ...int) error {
 		return err
 	}
 	for len(ids) > 0 {
-		n := min(len(ids), readPiece)
+		n := min(len(ids), s.model.readPositions())
 		copy(s.last, s.read(ids[:n]).At(0, n-1))
 		ids = ids[n:]
 	}
