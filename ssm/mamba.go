@@ -146,9 +146,15 @@ func (m *Mamba) tables() *mambaTables {
 func (m *Mamba) makeTables() *mambaTables {
 	e, n := m.cfg.DInner, m.cfg.DState
 	t := &mambaTables{rates: make([]float32, kernel.ScanLen(e, n)), taps: packConvTaps(m.conv)}
-	a := make([]float32, e*n)
-	kernel.Exp(a, m.aLog.Data())
-	kernel.Scale(a, -1, a)
-	kernel.PackScanA(t.rates, a, e, n)
+	s := tensor.GetScratch()
+	a := s.Take(min(stripWidth, e) * n)
+	for from := 0; from < e; from += stripWidth {
+		to := min(from+stripWidth, e)
+		strip := a[:(to-from)*n]
+		kernel.Exp(strip, m.aLog.Data()[from*n:to*n])
+		kernel.Scale(strip, -1, strip)
+		kernel.PackScanA(t.rates[from*n:], strip, to-from, n)
+	}
+	tensor.PutScratch(s)
 	return t
 }
