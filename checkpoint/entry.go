@@ -28,6 +28,9 @@ type Entry struct {
 
 	// param is a tensor in memory, which takes the place of store.
 	param *tensor.Tensor
+
+	// apply, if not nil, is what is done to the elements once they are float32s.
+	apply func([]float32)
 }
 
 // A storage is a run of bytes that entries refer to. Several may share one.
@@ -74,21 +77,28 @@ func (e *Entry) ReadFloat32s(dst []float32, from int) error {
 	if err != nil {
 		return err
 	}
-	return guard(func() {
-		if e.dtype.blocks() {
-			readBlocks(dst, raw, e.dtype, from)
-			return
-		}
-		if e.strides == nil {
-			size := e.dtype.Bits() / 8
-			convert(dst, raw[from*size:], e.dtype)
-			return
-		}
-		e.gather(raw, from, len(dst), func(raw []byte, n int) error {
-			convert(dst[:n], raw, e.dtype)
-			dst = dst[n:]
-			return nil
-		})
+	err = guard(func() { e.decode(dst, raw, from) })
+	if err == nil && e.apply != nil {
+		e.apply(dst)
+	}
+	return err
+}
+
+// decode is ReadFloat32s of elements in raw, as they are there.
+func (e *Entry) decode(dst []float32, raw []byte, from int) {
+	if e.dtype.blocks() {
+		readBlocks(dst, raw, e.dtype, from)
+		return
+	}
+	if e.strides == nil {
+		size := e.dtype.Bits() / 8
+		convert(dst, raw[from*size:], e.dtype)
+		return
+	}
+	e.gather(raw, from, len(dst), func(raw []byte, n int) error {
+		convert(dst[:n], raw, e.dtype)
+		dst = dst[n:]
+		return nil
 	})
 }
 
@@ -99,7 +109,7 @@ func (e *Entry) Float32s() ([]float32, error) {
 	if e.param != nil {
 		return e.param.Float32s(), nil
 	}
-	if e.dtype == F32 && e.strides == nil {
+	if e.dtype == F32 && e.strides == nil && e.apply == nil {
 		raw, err := e.open()
 		if err != nil {
 			return nil, err

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -182,22 +181,42 @@ func ggufShape(name string, e *Entry) (*Entry, error) {
 }
 
 // logarithms returns log(-a) of the rates a of Mamba (E, N) or, as a vector, of Mamba-2
-// (H, 1).
+// (H, 1). They are computed when they are read, so that they are in memory once.
 func logarithms(e *Entry) (*Entry, error) {
-	values, err := e.Float32s()
-	if err != nil {
+	if err := checkRates(e); err != nil {
 		return nil, err
 	}
-	values = slices.Clone(values)
-	for i, v := range values {
-		if !(v < 0) {
-			return nil, fmt.Errorf("element %v is %v, want negative rates", position(e.shape, i), v)
+	l := *e
+	if len(l.shape) == 2 && l.shape[1] == 1 {
+		l.shape = l.shape[:1]
+	}
+	l.apply = func(values []float32) {
+		for i, v := range values {
+			values[i] = float32(math.Log(-float64(v)))
 		}
-		values[i] = float32(math.Log(-float64(v)))
 	}
-	shape := e.shape
-	if len(shape) == 2 && shape[1] == 1 {
-		shape = shape[:1]
-	}
-	return entryOf(tensor.FromFloat32s(values, shape...)), nil
+	return &l, nil
 }
+
+// checkRates returns an error unless all elements are negative.
+func checkRates(e *Entry) error {
+	s := tensor.GetScratch()
+	defer tensor.PutScratch(s)
+	buf := s.Take(min(e.n, ratesAtOnce))
+	for from := 0; from < e.n; from += len(buf) {
+		buf = buf[:min(len(buf), e.n-from)]
+		if err := e.ReadFloat32s(buf, from); err != nil {
+			return err
+		}
+		for i, v := range buf {
+			if !(v < 0) {
+				return fmt.Errorf("element %v is %v, want negative rates", position(e.shape, from+i), v)
+			}
+		}
+	}
+	e.release(0, e.n)
+	return nil
+}
+
+// ratesAtOnce is the number of rates that are checked at a time.
+const ratesAtOnce = 1 << 12

@@ -105,7 +105,7 @@ func (f *filler) convert(p piece, from, n int) error {
 		})
 		return errors.Join(fault, err)
 	}
-	if p.param.DType() == tensor.Int8 && p.entry.dtype.simple() && n/rows%shortBlock == 0 && p.entry.strides == nil {
+	if p.param.DType() == tensor.Int8 && p.entry.dtype.simple() && n/rows%shortBlock == 0 && p.entry.strides == nil && p.entry.apply == nil {
 		return f.convertIntegers(p, from, n, rows)
 	}
 	s := tensor.GetScratch()
@@ -145,7 +145,7 @@ func (f *filler) convertIntegers(p piece, from, n, rows int) error {
 // mapped returns rows of an entry as a tensor in the memory of the file, if it holds
 // them as a tensor can. It may be used under guard only.
 func (e *Entry) mapped(from, n, rows int) (*tensor.Tensor, bool) {
-	if e.param != nil || e.strides != nil || e.dtype != F32 && e.dtype != BF16 {
+	if e.param != nil || e.strides != nil || e.apply != nil || e.dtype != F32 && e.dtype != BF16 {
 		return nil, false
 	}
 	raw, err := e.bytes()
