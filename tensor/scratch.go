@@ -2,6 +2,7 @@ package tensor
 
 import (
 	"sync"
+	"weak"
 
 	"github.com/seqmix/seqmix/internal/pages"
 )
@@ -23,7 +24,10 @@ type Scratch struct {
 // It consists of blocks, which stay where they are when there are too few, so that memory
 // grows without leaving garbage behind: beside weights of gigabytes, of which the
 // collector waits for as many again, garbage would be there to stay.
-type memory struct{ blocks []block }
+type memory struct {
+	blocks []block
+	self   weak.Pointer[memory]
+}
 
 // A block is memory of which the first elements are in use.
 type block struct {
@@ -36,14 +40,42 @@ const (
 	mostBlocks = 16      // that Take has to look through
 )
 
-// memories holds what no Scratch is using.
-var memories = sync.Pool{New: func() any { return new(memory) }}
+// memories holds what no Scratch is using, until the garbage collector takes it.
+//
+// What came last goes first. So where one Scratch is used within another, for a layer
+// and what is in it, each gets back the memory that it had, and all together have what is
+// in use at a time: with a sync.Pool, every one would grow to the size of the largest.
+var memories struct {
+	mu   sync.Mutex
+	idle []weak.Pointer[memory]
+}
+
+func takeMemory() *memory {
+	memories.mu.Lock()
+	defer memories.mu.Unlock()
+	for n := len(memories.idle); n > 0; n-- {
+		m := memories.idle[n-1].Value()
+		memories.idle = memories.idle[:n-1]
+		if m != nil {
+			return m
+		}
+	}
+	m := new(memory)
+	m.self = weak.Make(m)
+	return m
+}
+
+func putMemory(m *memory) {
+	memories.mu.Lock()
+	memories.idle = append(memories.idle, m.self)
+	memories.mu.Unlock()
+}
 
 // Take returns n float32s of undefined content, aligned to 64 bytes. They remain
 // the caller's until the next Reset or Release.
 func (s *Scratch) Take(n int) []float32 {
 	if s.memory == nil {
-		s.memory = memories.Get().(*memory)
+		s.memory = takeMemory()
 	}
 	need := (n + 15) &^ 15
 	b := s.memory.find(need)
@@ -98,7 +130,7 @@ func (m *memory) reset() {
 func (s *Scratch) Release() {
 	s.Reset()
 	if s.memory != nil {
-		memories.Put(s.memory)
+		putMemory(s.memory)
 		s.memory = nil
 	}
 }
