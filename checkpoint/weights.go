@@ -34,8 +34,9 @@ type filler struct {
 // an error some parameters have been loaded and some not.
 func (f *filler) fill(src Source, pairs []pair) error {
 	var pieces []piece
+	memory := tensor.NewArena(f.bytes(pairs))
 	for _, p := range pairs {
-		pieces = append(pieces, f.cut(p)...)
+		pieces = append(pieces, f.cut(p, memory)...)
 	}
 	errs := make([]error, len(pieces))
 	par.Do(len(pieces), 1, par.Func(func(lo, hi int) {
@@ -51,15 +52,25 @@ func (f *filler) fill(src Source, pairs []pair) error {
 	return nil
 }
 
+// bytes returns how much memory weights need, at most.
+func (f *filler) bytes(pairs []pair) (n int) {
+	for _, p := range pairs {
+		if p.param.IsWeight() {
+			n += p.param.BytesAs(f.format(p.entry), f.packed)
+		}
+	}
+	return n
+}
+
 // cut allocates a weight and cuts it in pieces.
-func (f *filler) cut(p pair) []piece {
+func (f *filler) cut(p pair, memory *tensor.Arena) []piece {
 	if !p.param.IsWeight() {
 		return []piece{{pair: p}}
 	}
 	if f.compact {
-		p.param.RenewCompact(f.format(p.entry))
+		memory.RenewCompact(p.param, f.format(p.entry))
 	} else {
-		p.param.Renew(f.format(p.entry), f.packed)
+		memory.Renew(p.param, f.format(p.entry), f.packed)
 	}
 	n, k := p.param.Dim(0), p.param.Dim(1)
 	step := max(pieceLen/max(k, 1)/tensor.PanelRows, 1) * tensor.PanelRows

@@ -25,7 +25,7 @@ func (t *Tensor) Compact() {
 	t.Unpack()
 	n, k := t.rowsCols()
 	s := t.memory()
-	c := kernel.NewCompact(t.dtype == Float32, n, k)
+	c := kernel.NewCompact(t.dtype == Float32, n, k, nil)
 	step := max(compactPiece/max(k, 1)/PanelRows, 1) * PanelRows
 	par.Do((n+step-1)/step, 1, par.Func(func(lo, hi int) {
 		for from := lo * step; from < min(hi*step, n); from += step {
@@ -68,12 +68,4 @@ func (t *Tensor) uncompact() {
 // RenewCompact is [Tensor.Renew] for a tensor that is compact, or, if it cannot be, packed:
 // see [Tensor.Compact]. How much memory it takes is known only after its rows were set; it is
 // not more than a percent above that of the packed tensor.
-func (t *Tensor) RenewCompact(d DType) {
-	if !t.compactable(d) {
-		t.Renew(d, true)
-		return
-	}
-	n, k := t.rowsCols()
-	t.blank.on.Store(false)
-	t.dtype, t.packed, t.store = d, true, storage{compact: kernel.NewCompact(d == Float32, n, k)}
-}
+func (t *Tensor) RenewCompact(d DType) { (*Arena)(nil).RenewCompact(t, d) }

@@ -5,39 +5,13 @@ import (
 	"sync"
 
 	"github.com/seqmix/seqmix/internal/kernel"
-	"github.com/seqmix/seqmix/internal/pages"
 )
 
 // Renew makes all elements zero, and stores t in format d from now on, packed or not
 // (see [Tensor.Pack]). The memory is allocated, and what there was is given up.
 // Together with [Tensor.SetRows] it loads a weight piece by piece in the form that it
-// will have.
-func (t *Tensor) Renew(d DType, packed bool) {
-	n, k := t.rowsCols()
-	t.blank.on.Store(false)
-	t.dtype, t.packed, t.store = d, packed, storage{}
-	s := &t.store
-	switch {
-	case d == Float32 && packed:
-		s.f32 = pages.Make[float32](kernel.PanelLen(n, k))
-	case d == Float32:
-		s.f32 = pages.Make[float32](n * k)
-	case d == BFloat16 && packed:
-		s.u16 = pages.Make[uint16](kernel.BF16PanelLen(n, k))
-	case d == BFloat16:
-		s.u16 = make([]uint16, n*k)
-	case d == Int8 && packed:
-		s.panels = pages.Make[byte](kernel.Q8PanelLen(n, k))
-	case d == Int8:
-		s.q8, s.u16 = make([]int8, n*k), make([]uint16, n*quantBlocks(k))
-	case d == Int4 && packed:
-		s.panels = pages.Make[byte](kernel.Q4PanelLen(n, k))
-	case d == Int4:
-		s.q4, s.u16 = make([]byte, n*kernel.Q4RowLen(k)), make([]uint16, n*quantBlocks(k))
-	default:
-		panic(fmt.Sprintf("tensor: Renew as %v", d))
-	}
-}
+// will have. All weights of a model are better renewed in an [Arena].
+func (t *Tensor) Renew(d DType, packed bool) { (*Arena)(nil).Renew(t, d, packed) }
 
 // BytesAs returns what [Tensor.Bytes] would be in format d, packed or not.
 func (t *Tensor) BytesAs(d DType, packed bool) int {

@@ -33,10 +33,7 @@ type Compact struct {
 	full   bool // float32, not bfloat16
 	n, k   int
 	panels [][]byte
-
-	mu   sync.Mutex
-	free []byte // memory for panels
-	made int    // panels that have memory
+	memory *pages.Arena
 }
 
 const (
@@ -61,23 +58,31 @@ func unitBytes(full bool) (coded, plain int) {
 }
 
 // NewCompact returns an n×k matrix of zeros, of float32s if full is set and of bfloat16s if
-// not. It panics if k is not a multiple of [CompactK].
-func NewCompact(full bool, n, k int) *Compact {
+// not, in an arena or, if that is nil, in memory of its own. It panics if k is not a multiple
+// of [CompactK].
+func NewCompact(full bool, n, k int, memory *pages.Arena) *Compact {
 	if k%CompactK != 0 {
 		panic(fmt.Sprintf("kernel: compact panels of %d columns, want a multiple of %d", k, CompactK))
 	}
 	c := &Compact{full: full, n: n, k: k, panels: make([][]byte, (n+PanelWidth-1)/PanelWidth)}
 	if len(c.panels) > 0 {
 		p := packers.Get().(*compactPacker)
-		c.made = len(c.panels) // the memory of one is enough
 		zero := p.panels(c, min(n, PanelWidth), p.clear)[0]
 		packers.Put(p)
 		for i := range c.panels {
 			c.panels[i] = zero
 		}
-		c.free, c.made = nil, 0
+	}
+	if c.memory = memory; memory == nil {
+		c.memory = pages.NewArena(len(c.panels) * c.usualBytes())
 	}
 	return c
+}
+
+// usualBytes returns what a panel takes of which some units in a hundred have no codes.
+func (c *Compact) usualBytes() int {
+	coded, plain := unitBytes(c.full)
+	return c.k / CompactK * (coded + (plain-coded)/20)
 }
 
 // Full reports whether the numbers are float32s.
@@ -289,7 +294,7 @@ func (p *compactPacker) panels(c *Compact, m int, fill func()) [][]byte {
 		}
 	}
 	total := p.plan(c, count)
-	memory := c.take(total, count)
+	memory := pages.Take[byte](c.memory, total)
 	result := make([][]byte, count)
 	blocks, unit := p.blocks, 0
 	for i := range result {
@@ -323,24 +328,6 @@ func (p *compactPacker) grow(c *Compact, units int) {
 		p.spans = make([]byte, 2*units)
 	}
 	p.spans = p.spans[:2*units]
-}
-
-// take returns n bytes for some panels. It takes memory for all that are still to be made,
-// which will need about as much each.
-func (c *Compact) take(n, panels int) []byte {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.free) < n {
-		all := n / panels * max(len(c.panels)-c.made, panels)
-		c.free = pages.Make[byte](max(n, all+all/128))
-	}
-	c.made += panels
-	memory := c.free[:n:n]
-	c.free = c.free[n:]
-	if c.made >= len(c.panels) {
-		c.free = nil
-	}
-	return memory
 }
 
 // plan decides how all blocks will be stored, and returns their length.

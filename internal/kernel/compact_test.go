@@ -28,7 +28,7 @@ func compactMatrix(full bool, n, k int, number func(r *rand.Rand) float32) (rows
 	for i := range rows {
 		rows[i] = number(r)
 	}
-	c = NewCompact(full, n, k)
+	c = NewCompact(full, n, k, nil)
 	if full {
 		c.SetFloat32s(0, rows, n)
 	} else {
@@ -104,7 +104,7 @@ func TestCompactRow(t *testing.T) {
 func TestCompactTiers(t *testing.T) {
 	eachCompact(t, func(t *testing.T, full bool, n, k int, rows, _ []float32, c *Compact) {
 		cputest.ForEachTier(t, func(t *testing.T) {
-			got := NewCompact(full, n, k)
+			got := NewCompact(full, n, k, nil)
 			if full {
 				got.SetFloat32s(0, rows, n)
 			} else {
@@ -123,7 +123,7 @@ func TestCompactTiers(t *testing.T) {
 func TestCompactParts(t *testing.T) {
 	const n, k = 100, 64
 	rows, _, want := compactMatrix(true, n, k, compactKinds["cauchy"])
-	got := NewCompact(true, n, k)
+	got := NewCompact(true, n, k, nil)
 	got.SetFloat32s(64, rows[64*k:], n-64)
 	zero := make([]float32, k)
 	if got.Row(zero, 0); slices.Max(zero) != 0 || slices.Min(zero) != 0 {
@@ -140,7 +140,7 @@ func TestCompactSpecial(t *testing.T) {
 	rows := random(8, 1)
 	for _, bits := range []uint32{0x7f800000, 0xff800000, 0x7fc00000, 0xffc12345, 0x7f800001, 1, 0x80000001} {
 		rows[5] = math.Float32frombits(bits)
-		c, row := NewCompact(true, 1, 8), make([]float32, 8)
+		c, row := NewCompact(true, 1, 8, nil), make([]float32, 8)
 		c.SetFloat32s(0, rows, 1)
 		c.Row(row, 0)
 		for i, v := range row {
@@ -179,7 +179,7 @@ func TestCompactGuard(t *testing.T) {
 				c.Gemm(out, s[0], a, s[1], 0, 1, s[0], nil, true)
 				c.widenBlock(panels, end)
 				if full {
-					NewCompact(true, s[0], s[1]).SetFloat32s(0, rows, s[0])
+					NewCompact(true, s[0], s[1], nil).SetFloat32s(0, rows, s[0])
 				}
 			})
 		}
@@ -234,14 +234,14 @@ func BenchmarkCompactSet(b *testing.B) {
 	rows, halves := random(n*k, 1), make([]uint16, n*k)
 	Float32ToBF16(halves, rows)
 	b.Run("float32", func(b *testing.B) {
-		c := NewCompact(true, n, k)
+		c := NewCompact(true, n, k, nil)
 		b.SetBytes(4 * n * k)
 		for b.Loop() {
 			c.SetFloat32s(0, rows, n)
 		}
 	})
 	b.Run("bfloat16", func(b *testing.B) {
-		c := NewCompact(false, n, k)
+		c := NewCompact(false, n, k, nil)
 		b.SetBytes(2 * n * k)
 		for b.Loop() {
 			c.SetBF16s(0, halves, n)

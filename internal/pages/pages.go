@@ -14,8 +14,13 @@ const lineBytes = 64
 // heap share such a page, so that less than one may be worth it.
 const largeFrom = 1 << 20
 
+// A Number is what weights are stored in.
+type Number interface {
+	int8 | uint8 | uint16 | float32
+}
+
 // Make returns n zeros, of which the first lies on a cache line.
-func Make[T int8 | uint8 | uint16 | float32](n int) []T {
+func Make[T Number](n int) []T {
 	if n == 0 {
 		return nil
 	}
