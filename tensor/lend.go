@@ -58,5 +58,5 @@ func lend(n int) []float32 {
 	if p, ok := lent[class].Get().(*float32); ok {
 		return unsafe.Slice(p, size)[:n:n]
 	}
-	return pages.Make[float32](size)[:n:n]
+	return pages.Temporary[float32](size)[:n:n]
 }

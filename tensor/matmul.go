@@ -299,7 +299,7 @@ var buffers = sync.Pool{New: func() any { return new(buffer) }}
 func takeBuffer(n int) *buffer {
 	b := buffers.Get().(*buffer)
 	if len(b.data) < n {
-		b.data = pages.Make[float32](n)
+		b.data = pages.Temporary[float32](n)
 	}
 	return b
 }

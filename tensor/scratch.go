@@ -100,7 +100,7 @@ func (m *memory) find(need int) *block {
 		largest = len(m.blocks)
 		m.blocks = append(m.blocks, block{})
 	}
-	m.blocks[largest].data = pages.Make[float32](max(need, leastBlock))
+	m.blocks[largest].data = pages.Temporary[float32](max(need, leastBlock))
 	return &m.blocks[largest]
 }
 
@@ -120,7 +120,7 @@ func (m *memory) reset() {
 	}
 	if len(m.blocks) > mostBlocks {
 		clear(m.blocks)
-		m.blocks = append(m.blocks[:0], block{data: pages.Make[float32](all)})
+		m.blocks = append(m.blocks[:0], block{data: pages.Temporary[float32](all)})
 	}
 }
 

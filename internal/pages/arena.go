@@ -10,8 +10,8 @@ import (
 // when nothing in it is used any more.
 type Arena struct {
 	mu   sync.Mutex
-	free []byte
-	left int // bytes that will be asked for
+	free [][]byte // what is left of chunks
+	left int      // bytes that will be asked for and have no chunk yet
 }
 
 // chunkBytes is the size of a chunk, unless less is enough.
@@ -34,11 +34,14 @@ func (a *Arena) take(n int) []byte {
 	n = (n + lineBytes - 1) &^ (lineBytes - 1)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.free) < n {
-		a.free = Make[byte](max(n, min(chunkBytes, a.left)))
+	for i, f := range a.free {
+		if len(f) >= n {
+			a.free[i] = f[n:]
+			return f[:n:n]
+		}
 	}
-	a.left -= n
-	b := a.free[:n:n]
-	a.free = a.free[n:]
-	return b
+	chunk := Make[byte](max(n, min(chunkBytes, a.left)))
+	a.left -= len(chunk)
+	a.free = append(a.free, chunk[n:])
+	return chunk[:n:n]
 }

@@ -19,17 +19,31 @@ type Number interface {
 	int8 | uint8 | uint16 | float32
 }
 
-// Make returns n zeros, of which the first lies on a cache line.
+// Make returns n zeros, of which the first lies on a cache line, for what is there to stay:
+// if they take much memory, that asks for large pages.
 func Make[T Number](n int) []T {
+	b, begin := aligned[T](n)
+	if size := int(unsafe.Sizeof(T(0))); size*n >= largeFrom {
+		askForLarge(begin, begin+uintptr(size*n+lineBytes-size))
+	}
+	return b
+}
+
+// Temporary is Make without large pages, of which parts would not be used.
+func Temporary[T Number](n int) []T {
+	b, _ := aligned[T](n)
+	return b
+}
+
+// aligned returns n zeros, of which the first lies on a cache line, and the address of the
+// memory that they are in.
+func aligned[T Number](n int) ([]T, uintptr) {
 	if n == 0 {
-		return nil
+		return nil, 0
 	}
 	size := int(unsafe.Sizeof(T(0)))
 	b := make([]T, n+lineBytes/size-1)
 	begin := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
-	if size*n >= largeFrom {
-		askForLarge(begin, begin+uintptr(size*len(b)))
-	}
 	skip := int(-begin&(lineBytes-1)) / size
-	return b[skip : skip+n : skip+n]
+	return b[skip : skip+n : skip+n], begin
 }

@@ -11,6 +11,7 @@ func TestMake(t *testing.T) {
 		check(t, Make[int8](n), n)
 		check(t, Make[uint16](n), n)
 		check(t, Make[float32](n), n)
+		check(t, Temporary[float32](n), n)
 	}
 }
 
