@@ -25,7 +25,9 @@ import (
 //
 // A unit that has codes consists of
 //
-//	[4]{[4 columns][4 bits]} …   see coded
+//	[64]byte               two codes each: those at the places i and i+64
+//	[128]byte              the second bytes of the numbers: see codedPlace
+//	[2][32][2]uint16       float32: the lower halves, in the order of bfloat16 panels
 //
 // and one that has not, since one of its upper bytes is not in the table, of the numbers as
 // [PackPanels] or [PackBF16Panels] orders them.
