@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 
 	"github.com/seqmix/seqmix/internal/pages"
 )
@@ -35,7 +36,11 @@ type Compact struct {
 	full   bool // float32, not bfloat16
 	n, k   int
 	panels [][]byte
-	memory *pages.Arena
+
+	// memory is where panels come from until each had its turn. Then it is let go, since what
+	// is left of its chunks would keep these.
+	memory atomic.Pointer[pages.Arena]
+	made   atomic.Int64
 }
 
 const (
@@ -75,9 +80,10 @@ func NewCompact(full bool, n, k int, memory *pages.Arena) *Compact {
 			c.panels[i] = zero
 		}
 	}
-	if c.memory = memory; memory == nil {
-		c.memory = pages.NewArena(len(c.panels) * c.usualBytes())
+	if memory == nil {
+		memory = pages.NewArena(len(c.panels) * c.usualBytes())
 	}
+	c.memory.Store(memory)
 	return c
 }
 
@@ -102,17 +108,23 @@ func (c *Compact) Bytes() (n int) {
 // of [PanelWidth]. Rows that complete the last panel become zero.
 func (c *Compact) SetFloat32s(from int, w []float32, m int) {
 	p := packers.Get().(*compactPacker)
-	copy(c.panels[from/PanelWidth:], p.panels(c, m, func() {
-		PackPanels(p.f32, w, m, c.k, c.k, 1)
-	}))
+	c.set(from, p.panels(c, m, func() { PackPanels(p.f32, w, m, c.k, c.k, 1) }))
 	packers.Put(p)
 }
 
 // SetBF16s is SetFloat32s for a matrix of bfloat16s.
 func (c *Compact) SetBF16s(from int, w []uint16, m int) {
 	p := packers.Get().(*compactPacker)
-	copy(c.panels[from/PanelWidth:], p.panels(c, m, func() { PackBF16Panels(p.u16, w, m, c.k) }))
+	c.set(from, p.panels(c, m, func() { PackBF16Panels(p.u16, w, m, c.k) }))
 	packers.Put(p)
+}
+
+// set makes panels those of the rows from the given one on.
+func (c *Compact) set(from int, panels [][]byte) {
+	copy(c.panels[from/PanelWidth:], panels)
+	if c.made.Add(int64(len(panels))) >= int64(len(c.panels)) {
+		c.memory.Store(nil)
+	}
 }
 
 // Gemm is [Gemm] or [GemmBF16] with the rows of the matrix from the given one on, a multiple
@@ -296,7 +308,7 @@ func (p *compactPacker) panels(c *Compact, m int, fill func()) [][]byte {
 		}
 	}
 	total := p.plan(c, count)
-	memory := pages.Take[byte](c.memory, total)
+	memory := pages.Take[byte](c.memory.Load(), total)
 	result := make([][]byte, count)
 	blocks, unit := p.blocks, 0
 	for i := range result {

@@ -129,7 +129,13 @@ func TestCompactParts(t *testing.T) {
 	if got.Row(zero, 0); slices.Max(zero) != 0 || slices.Min(zero) != 0 {
 		t.Error("rows that were not set are not zero")
 	}
+	if got.memory.Load() == nil {
+		t.Error("the memory for other rows is gone")
+	}
 	got.SetFloat32s(0, rows, 64)
+	if got.memory.Load() != nil {
+		t.Error("the memory that rows came from is kept when all were set")
+	}
 	if !slices.EqualFunc(got.panels, want.panels, bytes.Equal) {
 		t.Error("panels depend on how many were made at a time")
 	}
