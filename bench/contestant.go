@@ -18,6 +18,7 @@ import (
 type contestant struct {
 	name    string
 	version string
+	how     string // it decoded, if there are several ways
 	cmd     *exec.Cmd
 	in      io.WriteCloser
 	out     *bufio.Reader

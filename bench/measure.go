@@ -81,18 +81,19 @@ func (b *bench) run(s shape, f format) ([]result, error) {
 		}
 		results = append(results, r)
 	}
-	bar := newBar(b.o.rounds*len(running), s.name+" "+f.name)
+	measured := make([]*result, len(running))
+	for i, place := range places {
+		measured[i] = &results[place]
+	}
+	bar := newBar((1+decodesPerRound)*b.o.rounds*len(running), s.name+" "+f.name)
 	defer bar.Finish()
 	for range b.o.rounds {
-		for i, c := range running {
-			if err := b.round(c, s, &results[places[i]]); err != nil {
-				return nil, errors.Join(err, stopAll(running))
-			}
-			bar.Add(1)
+		if err := b.round(running, s, measured, func() { bar.Add(1) }); err != nil {
+			return nil, errors.Join(err, stopAll(running))
 		}
 	}
 	for i, c := range running {
-		results[places[i]].Peak = c.peakMemory()
+		measured[i].How, measured[i].Peak = c.how, c.peakMemory()
 	}
 	return results, stopAll(running)
 }
@@ -251,52 +252,48 @@ func deviation(a, b []float64) float64 {
 	return math.Sqrt(d / n)
 }
 
-// A turn of a contestant is so many measurements of each thing, or fewer, if it takes longer
-// than that.
-const (
-	samplesPerTurn = 3
-	turn           = 5 * time.Second
-)
+// decodesPerRound is how often everybody decodes in a round. The speed of memory changes
+// more, from second to second, than that of arithmetic.
+const decodesPerRound = 3
 
-// round measures a contestant, each time between two probes, of which the higher counts.
-func (b *bench) round(c *contestant, s shape, r *result) error {
-	before := b.probed()
-	measure := func(command string, n int, add func(seconds float64, l limits)) error {
-		reply, err := c.do(fmt.Sprint(command, " ", n))
-		if err != nil {
+// round lets everybody read a prompt in turn, and then everybody decode in turn. Turns are
+// short, so that a machine that becomes slower does so for all.
+func (b *bench) round(running []*contestant, s shape, results []*result, step func()) error {
+	for i, c := range running {
+		if err := b.turn(c, "prefill", b.o.prompt, func(rate float64, l limits) {
+			results[i].Prefill = append(results[i].Prefill, sample{rate, ratio(2e-9*float64(s.products())*rate, l.FMA)})
+		}); err != nil {
 			return err
 		}
-		if reply.Seconds <= 0 {
-			return fmt.Errorf("%s: took %v s", c.name, reply.Seconds)
-		}
-		if reply.How != "" {
-			r.How = reply.How
-		}
-		time.Sleep(20 * time.Millisecond) // until its threads have stopped spinning
-		after := b.probed()
-		add(reply.Seconds, before.max(after))
-		before = after
-		return nil
+		step()
 	}
-	begin := time.Now()
-	for i := range samplesPerTurn {
-		if i > 0 && time.Since(begin) > turn {
-			break
-		}
-		err := measure("prefill", b.o.prompt, func(seconds float64, l limits) {
-			rate := float64(b.o.prompt) / seconds
-			r.Prefill = append(r.Prefill, sample{rate, ratio(2e-9*float64(s.products())*rate, l.FMA)})
-		})
-		if err != nil {
-			return err
-		}
-		err = measure("decode", b.o.tokens, func(seconds float64, l limits) {
-			rate := float64(b.o.tokens) / seconds
+	for k := range decodesPerRound * len(running) {
+		r := results[k%len(running)]
+		if err := b.turn(running[k%len(running)], "decode", b.o.tokens, func(rate float64, l limits) {
 			r.Decode = append(r.Decode, sample{rate, ratio(1e-9*float64(r.Bytes)*rate, l.Read)})
-		})
-		if err != nil {
+		}); err != nil {
 			return err
 		}
+		step()
+	}
+	return nil
+}
+
+// turn measures how many tokens a second a contestant reads, between two probes, of which
+// the higher counts.
+func (b *bench) turn(c *contestant, command string, n int, add func(rate float64, l limits)) error {
+	before := b.probed()
+	reply, err := c.do(fmt.Sprint(command, " ", n))
+	if err != nil {
+		return err
+	}
+	if reply.Seconds <= 0 {
+		return fmt.Errorf("%s: took %v s", c.name, reply.Seconds)
+	}
+	time.Sleep(20 * time.Millisecond) // until its threads have stopped spinning
+	add(float64(n)/reply.Seconds, before.max(b.probed()))
+	if reply.How != "" {
+		c.how = reply.How
 	}
 	return nil
 }

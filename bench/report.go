@@ -155,10 +155,11 @@ func (r *report) models(w io.Writer) {
 	fmt.Fprintf(w, "## Mamba\n\nRandom weights, one sequence. Prefill reads %d tokens and computes the logits after the last; decode reads %d more, one by\n"+
 		"one. Speeds are tokens a second, the best of all and (the median). The share of the limit is that of the matrix products of a\n"+
 		"prompt in the peak of multiply-adds in float32, and that of the bytes of the weights, once for each token, in the bandwidth of\n"+
-		"memory, both probed before and after each measurement: the median. × is what seqmix does of the peer's best. Cold is the time\n"+
-		"from the start of a process to the logits after its first token, with the file in memory. Peak is the most memory that a\n"+
+		"memory, both probed before and after each measurement: the median. There were %d rounds, in which everybody reads a prompt in\n"+
+		"turn and then decodes %d times in turn; × is the speed of seqmix by that of the peer in the same turn: the median. Cold is the\n"+
+		"time from the start of a process to the logits after its first token, with the file in memory. Peak is the most memory that a\n"+
 		"process had; weights and state included. Deviation is that of the logits from those of the same rounded weights multiplied in\n"+
-		"float32. There were %d rounds, in which everybody has a turn, of up to %d measurements.\n", r.Prompt, r.Tokens, r.Rounds, samplesPerTurn)
+		"float32.\n", r.Prompt, r.Tokens, r.Rounds, decodesPerRound)
 	var shape string
 	var mine result
 	for _, x := range r.Results {
@@ -181,7 +182,7 @@ func row(x, mine result) string {
 		if x.Who == ours {
 			return ""
 		}
-		return fmt.Sprintf("%.2f", ratio(mine.best(), peer.best()))
+		return fmt.Sprintf("%.2f", mine.times(peer))
 	}
 	who := x.Who
 	if x.How != "" {

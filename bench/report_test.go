@@ -15,7 +15,10 @@ func TestStatistics(t *testing.T) {
 	if s.best() != 40 || s.median() != 25 || s.share() != 0.55 {
 		t.Errorf("best %g, median %g, share %g", s.best(), s.median(), s.share())
 	}
-	if s = nil; s.best() != 0 || s.median() != 0 || s.share() != 0 {
+	if got := s.times(samples{{10, 0}, {20, 0}, {10, 0}}); got != 2 {
+		t.Errorf("%g times as fast, want the median of 3, 0.5 and 2", got)
+	}
+	if s = nil; s.times(samples{{1, 1}}) != 0 || s.best() != 0 || s.median() != 0 || s.share() != 0 {
 		t.Error("no samples have figures")
 	}
 }
@@ -68,7 +71,7 @@ func testReport() *report {
 		Missing: []string{"PyTorch (no such file)"},
 		Results: []result{
 			{Shape: "130m", Format: "float32", Who: ours, Version: "avx512", Bytes: 517e6, Prefill: samples{{1000, 0.5}, {900, 0.4}, {800, 0.3}}, Decode: samples{{90, 0.95}}, Cold: 300 * time.Millisecond, Peak: 600e6},
-			{Shape: "130m", Format: "float32", Who: "peer F32", Version: "v1", Bytes: 517e6, Prefill: samples{{250, 0.1}}, Decode: samples{{60, 0.75}}, How: "torch.mv", Deviation: 1e-6},
+			{Shape: "130m", Format: "float32", Who: "peer F32", Version: "v1", Bytes: 517e6, Prefill: samples{{250, 0.1}, {250, 0.1}, {250, 0.1}}, Decode: samples{{60, 0.75}}, How: "torch.mv", Deviation: 1e-6},
 			{Shape: "130m", Format: "float32", Who: "broken", Failed: "does not\nload"},
 		},
 		Kernels: []kernelResult{
@@ -90,7 +93,7 @@ func TestReport(t *testing.T) {
 		"- Machine: a machine; 2 threads in use.\n", "- Date: 2026-01-02 03:04.\n", "400 to 500 GFLOP/s of multiply-adds, 40.0 to 60.0 GB/s",
 		"- Not measured: PyTorch (no such file).\n", "- peer F32: v1.\n", "![](plot.png)\n", "### 130m\n",
 		"| float32 | seqmix | 517 | 1000 (900) | 40 % |  | 90 (90) | 95 % |  | 0.30 | 600 | 0.0e+00 |\n",
-		"| float32 | peer F32, torch.mv | 517 | 250 (250) | 10 % | 4.00 | 60 (60) | 75 % | 1.50 |",
+		"| float32 | peer F32, torch.mv | 517 | 250 (250) | 10 % | 3.60 | 60 (60) | 75 % | 1.50 |",
 		"| float32 | broken | 0 | failed: does not load |",
 		"| 1024 | seqmix (avx512) | 1 (1.33) | 35 % |  | 0.0e+00 |\n", "| 1024 | FFTW (3) | 2.5 (2.5) | 20 % | 2.50 | 1.0e-07 |\n",
 		"| Gemm 1x2x3 | 464 GFLOP/s | 95 % |\n", "| Exp | 13 elem/ns |  |\n", "Failed: go test: no\n",

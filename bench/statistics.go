@@ -31,6 +31,16 @@ func (s samples) share() float64 {
 	return medianOf(s, func(x sample) float64 { return x.Share })
 }
 
+// times returns how many times as fast as another one was that was measured in turn: the
+// median of the ratios of neighbours.
+func (s samples) times(other samples) float64 {
+	ratios := make(samples, min(len(s), len(other)))
+	for i := range ratios {
+		ratios[i].Rate = ratio(s[i].Rate, other[i].Rate)
+	}
+	return ratios.median()
+}
+
 func medianOf(s samples, f func(sample) float64) float64 {
 	if len(s) == 0 {
 		return 0
