@@ -3,6 +3,7 @@ package seqmix_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/nn"
@@ -80,6 +81,20 @@ func ExampleNewStream() {
 }
 
 // Clones of a stream go separate ways from the same state on.
+func ExampleMixLast() {
+	r := rand.New(rand.NewPCG(1, 2))
+	stream, err := seqmix.NewStream(seqmix.Stack{newBlock(r, 4), newBlock(r, 4)}, 1)
+	if err != nil {
+		panic(err)
+	}
+	prompt, all, last := randomSeq(r, 1, 10, 4), tensor.NewSeq(1, 10, 4), tensor.NewSeq(1, 1, 4)
+	stream.Clone().Mix(all, prompt)
+	seqmix.MixLast(stream, last, prompt)
+
+	fmt.Println(slices.Equal(last.Data, all.At(0, 9)))
+	// Output: true
+}
+
 func ExampleStream_clone() {
 	r := rand.New(rand.NewPCG(1, 2))
 	stream, err := seqmix.NewStream(newBlock(r, 4), 1)

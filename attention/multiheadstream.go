@@ -109,7 +109,15 @@ func (s *MultiHeadStream) Mix(dst, src tensor.Seq) {
 	s.forget()
 }
 
-// run computes the next positions, block by block. If positions see later ones, src is
+// MixLast attends from the last position alone, see [seqmix.MixLast].
+func (s *MultiHeadStream) MixLast(dst, src tensor.Seq) {
+	tensor.CheckSeq("attention.MultiHeadStream.MixLast", src, s.batch, -1, s.mixer.Dim())
+	s.run(dst, src)
+	s.forget()
+}
+
+// run computes the next positions, block by block, or all of them, but only the last output,
+// if dst has but one position. If positions see later ones, src is
 // all there is, and one block.
 func (s *MultiHeadStream) run(dst, src tensor.Seq) {
 	length := max(blockRows/s.batch, blockPositions)
@@ -118,27 +126,27 @@ func (s *MultiHeadStream) run(dst, src tensor.Seq) {
 	}
 	for t := 0; t < src.Len; t += length {
 		end := min(t+length, src.Len)
-		s.block(dst.Slice(t, end), src.Slice(t, end))
+		out := dst
+		if dst.Len == src.Len {
+			out = dst.Slice(t, end)
+		}
+		s.block(out, src.Slice(t, end))
 	}
 }
 
 // block computes one block.
 func (s *MultiHeadStream) block(dst, src tensor.Seq) {
-	m, c := s.mixer, s.mixer.cfg
+	c := s.mixer.cfg
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
 	s.scratch.Reset()
-	n := src.Batch * src.Len
+	n, skipped := src.Batch*src.Len, src.Len-dst.Len // positions without a query
 	h := tensor.MatOf(s.scratch.Take(n*(q+2*kv)), n, q+2*kv)
-	eachMat(src, h, func(x, h tensor.Mat) { m.linear.project(h, x, q, kv) })
-	if s.conv != nil {
-		x := tensor.SeqOf(h.Data, src.Batch, src.Len, h.Cols)
-		s.conv.Mix(x, x)
-	}
+	s.project(h, src, skipped)
 
-	at := func(column int) rows {
-		return rows{data: h.Data[column:], sequence: src.Len * h.Stride, position: h.Stride}
+	at := func(position, column int) rows {
+		return rows{data: h.Data[position*h.Stride+column:], sequence: src.Len * h.Stride, position: h.Stride}
 	}
-	s.position(at(0), src.Len)
+	s.position(at(0, 0), src.Len)
 	first := s.pos
 	s.pos += src.Len
 	if left := s.attend.mask.left; left >= 0 {
@@ -146,25 +154,46 @@ func (s *MultiHeadStream) block(dst, src tensor.Seq) {
 	} else {
 		s.cache.keep(0, s.pos)
 	}
-	s.store = store{cache: &s.cache, keys: at(q), values: at(q + kv), first: first, n: src.Len}
+	s.store = store{cache: &s.cache, keys: at(0, q), values: at(0, q+kv), first: first, n: src.Len}
 	s.store.run()
 	a := &s.attend
-	a.q, a.out = at(0), at(0)
-	a.first, a.n, a.keys = first, src.Len, s.pos
+	a.q, a.out = at(skipped, 0), at(skipped, 0)
+	a.first, a.n, a.keys = first+skipped, dst.Len, s.pos
 	a.run()
-	eachMat(dst, h.Slice(0, q), func(y, h tensor.Mat) { m.linear.out.ApplyMat(y, h) })
+	eachMat(dst, queryRows(h, src.Len, skipped).Slice(0, q), func(y, h tensor.Mat) { s.mixer.linear.out.ApplyMat(y, h) })
 	s.scratch.Release()
 }
 
-// project computes queries, keys and values, q, kv and kv wide, side by side.
-func (p projections) project(h, x tensor.Mat, q, kv int) {
-	if p.k == nil {
-		p.q.ApplyMat(h, x)
-		return
+// queryRows returns the rows of h that have a query: all, or the last of each length rows.
+func queryRows(h tensor.Mat, length, skipped int) tensor.Mat {
+	if skipped > 0 {
+		h.Data = h.Data[skipped*h.Stride:]
+		h.Rows, h.Stride = h.Rows/length, h.Stride*length
 	}
-	p.q.ApplyMat(h.Slice(0, q), x)
-	p.k.ApplyMat(h.Slice(q, q+kv), x)
-	p.v.ApplyMat(h.Slice(q+kv, q+2*kv), x)
+	return h
+}
+
+// project computes queries, keys and values side by side, and a convolution of them. The
+// queries of the first positions can be left out, if they have a matrix for themselves.
+func (s *MultiHeadStream) project(h tensor.Mat, src tensor.Seq, skipped int) {
+	c, p := s.mixer.cfg, s.mixer.linear
+	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
+	if p.k == nil {
+		eachMat(src, h, func(x, h tensor.Mat) { p.q.ApplyMat(h, x) })
+	} else {
+		if s.conv != nil {
+			skipped = 0
+		}
+		eachMat(src.Slice(skipped, src.Len), queryRows(h, src.Len, skipped), func(x, h tensor.Mat) { p.q.ApplyMat(h.Slice(0, q), x) })
+		eachMat(src, h, func(x, h tensor.Mat) {
+			p.k.ApplyMat(h.Slice(q, q+kv), x)
+			p.v.ApplyMat(h.Slice(q+kv, q+2*kv), x)
+		})
+	}
+	if s.conv != nil {
+		x := tensor.SeqOf(h.Data, src.Batch, src.Len, h.Cols)
+		s.conv.Mix(x, x)
+	}
 }
 
 // position normalises and rotates queries and keys, which lie one after the other in h,

@@ -71,7 +71,7 @@ func (s *Session) Feed(ids ...int) error {
 	}
 	for len(ids) > 0 {
 		n := min(len(ids), s.model.readPositions())
-		copy(s.last, s.read(ids[:n]).At(0, n-1))
+		s.readLast(ids[:n])
 		ids = ids[n:]
 	}
 	s.scratch.Release()
@@ -81,10 +81,22 @@ func (s *Session) Feed(ids ...int) error {
 // read runs the layers on checked tokens. What it returns is valid until the next call,
 // or until scratch is released.
 func (s *Session) read(ids []int) tensor.Seq {
+	x := s.embed(ids)
+	s.stream.Mix(x, x)
+	return x
+}
+
+// readLast is read that leaves what the layers make of the last token in s.last, and
+// computes no more than that needs.
+func (s *Session) readLast(ids []int) {
+	seqmix.MixLast(s.stream, tensor.SeqOf(s.last, 1, 1, len(s.last)), s.embed(ids))
+}
+
+// embed appends checked tokens, and returns what the layers are to read.
+func (s *Session) embed(ids []int) tensor.Seq {
 	s.scratch.Reset()
 	x := s.scratch.TakeSeq(1, len(ids), s.model.Dim())
 	s.model.embed(&s.scratch, x, ids, len(s.tokens))
-	s.stream.Mix(x, x)
 	s.tokens = append(s.tokens, ids...)
 	s.fresh = false
 	return x

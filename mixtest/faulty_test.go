@@ -217,6 +217,21 @@ func (s *stream) MixEach(dst, src tensor.Seq, streams []seqmix.Stream) {
 	tensor.Linear(dst, sums, s.m.weight, nil)
 }
 
+// MixLast computes all sums, but multiplies only the last ones.
+func (s *stream) MixLast(dst, src tensor.Seq) {
+	tensor.CheckSeq("mixer.MixLast", src, s.batch, -1, s.m.Dim())
+	state := slices.Clone(s.state)
+	s.sum(src, src)
+	at := src.Len - 1
+	if s.m.is("last output is the first") {
+		at = 0
+	}
+	tensor.Linear(dst, src.Slice(at, at+1), s.m.weight, nil)
+	if s.m.is("last output keeps the state") {
+		s.state = state
+	}
+}
+
 func (s *stream) Reset() {
 	if s.m.is("Reset keeps the state") {
 		clear(s.state[1:])

@@ -133,6 +133,7 @@ func TestMixer(m seqmix.Mixer, o Options) error {
 //   - streams of one mixer do not influence one another, on several goroutines
 //     neither;
 //   - streams advanced by [seqmix.MixEach] do what they do alone, bit for bit;
+//   - [seqmix.MixLast] computes the last of the outputs, and leaves the stream where Mix does;
 //   - Reset returns to the beginning, and clones are independent, bit for bit;
 //   - a saved state is read back into the same, a used and a new stream, which then
 //     continue bit for bit;
@@ -147,6 +148,7 @@ func TestStreamer(m seqmix.Streamer, o Options) error {
 		{"causality of what is not finite", checkNonFinite},
 		{"independent streams", checkStreams},
 		{"streams together", checkTogether},
+		{"the last output", checkLast},
 		{"Reset", checkReset},
 		{"Clone", checkClone},
 		{"save and restore", checkRestore},

@@ -58,6 +58,8 @@ func TestFaults(t *testing.T) {
 		{"streams share", "independent streams"},
 		{"group advances one stream", "streams together"},
 		{"group keeps the states", "streams together"},
+		{"last output is the first", "the last output"},
+		{"last output keeps the state", "the last output"},
 		{"Reset keeps the state", "Reset"},
 		{"clones share", "Clone"},
 		{"clones begin anew", "Clone"},

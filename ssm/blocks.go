@@ -1,17 +1,22 @@
 package ssm
 
-import "github.com/seqmix/seqmix/tensor"
+import (
+	"github.com/seqmix/seqmix/internal/rowmat"
+	"github.com/seqmix/seqmix/nn"
+	"github.com/seqmix/seqmix/tensor"
+)
 
 // blockwise is a stream that computes its sequences in blocks.
 type blockwise interface {
 	// mixBlock computes a block of sequences first, first+1 … of the stream, from
 	// position t of the call on. At the positions in starts, counted as t is, new
-	// sequences begin.
+	// sequences begin. A dst of one position is for the last output.
 	mixBlock(dst, src tensor.Seq, first, t int, starts []int)
 }
 
 // mixBlocks advances sequence first of a stream and the ones after it, as many as src
-// has. At the positions in starts, in ascending order, new sequences begin.
+// has. At the positions in starts, in ascending order, new sequences begin. If dst has but
+// one position, it is for the last output, and those of all blocks go there in turn.
 func mixBlocks(s blockwise, dst, src tensor.Seq, first int, starts []int) {
 	if src.Len == 0 {
 		return
@@ -27,9 +32,34 @@ func mixBlocks(s blockwise, dst, src tensor.Seq, first int, starts []int) {
 			end := min(t+length, src.Len)
 			var within []int
 			within, rest = splitStarts(rest, end)
-			s.mixBlock(d.Slice(t, end), u.Slice(t, end), first+b, t, within)
+			out := d
+			if d.Len == src.Len {
+				out = d.Slice(t, end)
+			}
+			s.mixBlock(out, u.Slice(t, end), first+b, t, within)
 		}
 	}
+}
+
+// projectTo applies the output projection to rows, of which each sequence has so many, or, if
+// dst has but one position, to the last of them.
+func projectTo(dst tensor.Seq, proj *nn.Linear, x tensor.Mat, length int, scratch *tensor.Scratch) {
+	if dst.Len < length {
+		x = lastRows(x, length)
+	}
+	out := rowmat.Of(dst)
+	if out.Data == nil {
+		out = tensor.MatOf(scratch.Take(x.Rows*dst.Dim), x.Rows, dst.Dim)
+	}
+	proj.ApplyMat(out, x)
+	rowmat.Scatter(dst, out)
+}
+
+// lastRows returns the last of each length rows.
+func lastRows(m tensor.Mat, length int) tensor.Mat {
+	m.Data = m.Data[(length-1)*m.Stride:]
+	m.Rows, m.Stride = m.Rows/length, m.Stride*length
+	return m
 }
 
 // rowsOfBlock returns how many positions of sequences of a width are computed at a time, of

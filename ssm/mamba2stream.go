@@ -66,6 +66,13 @@ func (s *Mamba2Stream) Mix(dst, src tensor.Seq) {
 	mixBlocks(s, dst, src, 0, nil)
 }
 
+// MixLast leaves out the gate and the output projection of all positions but the last, see
+// [seqmix.MixLast].
+func (s *Mamba2Stream) MixLast(dst, src tensor.Seq) {
+	tensor.CheckSeq("ssm.Mamba2Stream.MixLast", src, s.batch, -1, s.mixer.Dim())
+	mixBlocks(s, dst, src, 0, nil)
+}
+
 // MixEach computes the next positions of several streams of one sequence each, see
 // [seqmix.MixEach].
 func (s *Mamba2Stream) MixEach(dst, src tensor.Seq, streams []seqmix.Stream) {
@@ -90,13 +97,11 @@ func (s *Mamba2Stream) mixBlock(dst, src tensor.Seq, first, t int, starts []int)
 			other.(*Mamba2Stream).advance(proj.SliceRows(i*src.Len, (i+1)*src.Len), 0, 1, &s.scratch)
 		}
 	}
-	mixed := s.gate(proj)
-	out := rowmat.Of(dst)
-	if out.Data == nil {
-		out = tensor.MatOf(s.scratch.Take(rows*dst.Dim), rows, dst.Dim)
+	if dst.Len < src.Len {
+		proj = lastRows(proj, src.Len)
 	}
-	m.outProj.ApplyMat(out, mixed)
-	rowmat.Scatter(dst, out)
+	mixed := s.gate(proj)
+	projectTo(dst, m.outProj, mixed, mixed.Rows/src.Batch, &s.scratch)
 	s.scratch.Release()
 }
 

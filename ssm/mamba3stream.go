@@ -51,6 +51,13 @@ func (s *Mamba3Stream) Mix(dst, src tensor.Seq) {
 	mixBlocks(s, dst, src, 0, nil)
 }
 
+// MixLast leaves out the output projection of all positions but the last, see
+// [seqmix.MixLast].
+func (s *Mamba3Stream) MixLast(dst, src tensor.Seq) {
+	tensor.CheckSeq("ssm.Mamba3Stream.MixLast", src, s.batch, -1, s.mixer.Dim())
+	mixBlocks(s, dst, src, 0, nil)
+}
+
 // MixEach computes the next positions of several streams of one sequence each, see
 // [seqmix.MixEach].
 func (s *Mamba3Stream) MixEach(dst, src tensor.Seq, streams []seqmix.Stream) {
@@ -77,12 +84,7 @@ func (s *Mamba3Stream) mixBlock(dst, src tensor.Seq, first, t int, starts []int)
 			other.(*Mamba3Stream).advance(proj.SliceRows(i*src.Len, (i+1)*src.Len), 0, 1)
 		}
 	}
-	out := rowmat.Of(dst)
-	if out.Data == nil {
-		out = tensor.MatOf(s.scratch.Take(rows*dst.Dim), rows, dst.Dim)
-	}
-	m.outProj.ApplyMat(out, s.normed.x)
-	rowmat.Scatter(dst, out)
+	projectTo(dst, m.outProj, s.normed.x, src.Len, &s.scratch)
 	s.scratch.Release()
 }
 

@@ -81,6 +81,13 @@ func (s *MambaStream) Mix(dst, src tensor.Seq) {
 	s.run(dst, src, 0, nil)
 }
 
+// MixLast leaves out the gate and the output projection of all positions but the last, see
+// [seqmix.MixLast].
+func (s *MambaStream) MixLast(dst, src tensor.Seq) {
+	tensor.CheckSeq("ssm.MambaStream.MixLast", src, s.batch, -1, s.mixer.Dim())
+	s.run(dst, src, 0, nil)
+}
+
 // run advances sequence first of the stream and the ones after it, as many as src
 // has. At the positions in starts, in ascending order, new sequences begin.
 func (s *MambaStream) run(dst, src tensor.Seq, first int, starts []int) {
@@ -105,7 +112,7 @@ func (s *MambaStream) mixBlock(dst, src tensor.Seq, first, t int, starts []int) 
 		first: first, sequences: src.Batch, length: src.Len, in: tensor.PartsOf(u, m.inProj.Weight),
 		x:      rowmat.Take(rows, m.cfg.DInner, &s.scratch),
 		low:    rowmat.Take(rows, int(m.cfg.DTRank)+2*m.cfg.DState, &s.scratch),
-		starts: s.relative(starts, t),
+		starts: s.relative(starts, t), last: dst.Len < src.Len,
 	}
 	b := &s.block
 	par.Do(s.strips(), s.stripGrain(), (*mambaInput)(s))
@@ -116,12 +123,7 @@ func (s *MambaStream) mixBlock(dst, src tensor.Seq, first, t int, starts []int) 
 	b.in.Release()
 	b.dt.Release()
 
-	out := rowmat.Of(dst)
-	if out.Data == nil {
-		out = tensor.MatOf(s.scratch.Take(rows*dst.Dim), rows, dst.Dim)
-	}
-	m.outProj.ApplyMat(out, b.x)
-	rowmat.Scatter(dst, out)
+	projectTo(dst, m.outProj, b.x, src.Len, &s.scratch)
 	*b = mambaBlock{starts: b.starts[:0]}
 	s.scratch.Release()
 }

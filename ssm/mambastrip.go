@@ -38,6 +38,7 @@ type mambaBlock struct {
 	x                        tensor.Mat   // E channels; becomes the output of the scan
 	low                      tensor.Mat   // r, B, C
 	starts                   []int        // positions at which sequences begin, if packed
+	last                     bool         // whether only the last output of each sequence is wanted
 }
 
 // A mambaStrip is channels from to to-1 of some sequences of a block: one strip or
@@ -120,7 +121,7 @@ func (c *mambaScan) Run(lo, hi int) {
 		p, n := s.strip(lo, hi)
 		delta, z := s.steps(p, buf), s.gate(p, buf)
 		for j := range p.sequences {
-			s.scanStrip(p, p.first+j, s.block.rows(delta, j, 1), s.block.rows(z, j, 1))
+			s.scanStrip(p, p.first+j, s.block.rows(delta, j, 1), s.block.gateOf(z, j))
 		}
 		lo += n
 	}
@@ -142,16 +143,36 @@ func (s *MambaStream) steps(p mambaStrip, buf *mambaBuffer) tensor.Mat {
 	return delta
 }
 
-// gate returns z of a strip.
+// gate returns z of a strip: a row for each position, or for each sequence that of its
+// last position, if nothing else is wanted.
 func (s *MambaStream) gate(p mambaStrip, buf *mambaBuffer) tensor.Mat {
-	b, rows := &s.block, p.sequences*s.block.length
+	b := &s.block
 	first, end := s.mixer.cfg.DInner+p.from, s.mixer.cfg.DInner+p.to
 	before := first % tensor.PartUnit
-	width := end - first + before
+	width, rows := end-first+before, p.sequences*b.length
+	if b.last {
+		rows = p.sequences
+	}
 	buf.z = resize(buf.z, rows*width)
 	z := tensor.MatOf(buf.z, rows, width)
-	s.mixer.inProj.ApplyPart(z, &b.in, p.first*b.length, first-before)
+	if !b.last {
+		s.mixer.inProj.ApplyPart(z, &b.in, p.first*b.length, first-before)
+	}
+	for j := 0; b.last && j < rows; j++ {
+		s.mixer.inProj.ApplyPart(z.SliceRows(j, j+1), &b.in, (p.first+j+1)*b.length-1, first-before)
+	}
 	return z.Slice(before, width)
+}
+
+// gateOf returns the rows of z that belong to sequence j of a strip. If there is only that
+// of the last position, it stands for all: what it makes of the others is not used.
+func (b *mambaBlock) gateOf(z tensor.Mat, j int) tensor.Mat {
+	if !b.last {
+		return b.rows(z, j, 1)
+	}
+	z = z.SliceRows(j, j+1)
+	z.Stride = 0
+	return z
 }
 
 // scanStrip computes the scan of a strip of one sequence of the block.
