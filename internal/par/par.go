@@ -58,7 +58,7 @@ const (
 	waitPolls       = 200                    // polls of the caller between two looks at the clock
 	patience        = 100 * time.Microsecond // a longer wait for claimed chunks may be a stall
 	stallChunks     = 3                      // if it is longer than so many chunks take
-	penalty         = 40                     // how many times the stall the pool is then left alone
+	maxPenalty      = 64                     // how many times the stall the pool is left alone at most
 	maxShares       = 64                     // more workers only help others
 )
 
@@ -81,7 +81,7 @@ type pool struct {
 	mu       sync.Mutex // held by the caller for the whole loop
 	workers  []*worker  // guarded by mu
 	sleepers atomic.Int32
-	resume   time.Time // guarded by mu: loops run inline until then
+	stalls   stalls // guarded by mu
 }
 
 // share is a range of chunks that nobody has claimed yet: the first in the lower half of
@@ -128,11 +128,8 @@ func (p *pool) tryDo(n, grain, procs int, t Task) bool {
 		return false
 	}
 	defer p.mu.Unlock()
-	if !p.resume.IsZero() {
-		if time.Now().Before(p.resume) {
-			return false
-		}
-		p.resume = time.Time{}
+	if p.stalls.apart() {
+		return false
 	}
 	for len(p.workers) < procs-1 {
 		w := &worker{index: len(p.workers) + 1, wake: make(chan struct{}, 1)}
@@ -179,7 +176,7 @@ func (p *pool) wait(allowed time.Duration) {
 		return
 	}
 	if now := time.Now(); now.Sub(start) > allowed {
-		p.resume = now.Add(penalty * now.Sub(start))
+		p.stalls.add(now, now.Sub(start))
 	}
 }
 
