@@ -5,7 +5,7 @@
 // loop for a short while after each one, and only then goes to sleep.
 //
 // The caller of [Do] takes part in the work and never waits for a worker to show
-// up: each has a share of the chunks and claims one after the other, in order, so that
+// up: each has a share of the chunks and claims them in order, fewer each time, so that
 // it reads memory as one stream; whoever is done helps others from the ends of their
 // shares. A worker that the operating system has taken off its core therefore costs
 // nothing, unless it holds a chunk at that moment; after such a stall the pool is left
@@ -53,11 +53,11 @@ func Do(n, grain int, t Task) {
 }
 
 const (
-	chunksPerWorker = 4                      // so that a late worker still finds something to do
+	chunksPerWorker = 12                     // the less is left at the end, the less one waits for the other
 	idlePolls       = 1200                   // how long a worker polls before it sleeps: 50 to 100 µs
 	waitPolls       = 200                    // polls of the caller between two looks at the clock
 	patience        = 100 * time.Microsecond // a longer wait for claimed chunks may be a stall
-	stallChunks     = 3                      // if it is longer than so many chunks take
+	stallClaims     = 3                      // if it is longer than what is claimed takes so many times
 	maxPenalty      = 64                     // how many times the stall the pool is left alone at most
 	maxShares       = 64                     // more workers only help others
 )
@@ -94,22 +94,24 @@ type share struct {
 
 func (s *share) set(first, end int) { s.chunks.Store(uint64(end)<<32 | uint64(first)) }
 
-// claim takes a chunk from the front of the share or from its end.
-func (s *share) claim(front bool) (chunk int, ok bool) {
+// claim takes chunks from lo to hi-1: half of what is left of the share from its front, so
+// that the last ones are small, or the one at its end. It returns none if none is left.
+func (s *share) claim(front bool) (lo, hi int) {
 	for {
 		v := s.chunks.Load()
 		first, end := uint32(v), uint32(v>>32)
 		if first >= end {
-			return 0, false
+			return 0, 0
 		}
 		if front {
-			chunk, first = int(first), first+1
+			lo, hi = int(first), int(first+(end-first+1)/2)
+			first = uint32(hi)
 		} else {
-			end--
-			chunk = int(end)
+			lo, hi = int(end-1), int(end)
+			end = uint32(lo)
 		}
 		if s.chunks.CompareAndSwap(v, uint64(end)<<32|uint64(first)) {
-			return chunk, true
+			return lo, hi
 		}
 	}
 }
@@ -149,7 +151,7 @@ func (p *pool) tryDo(n, grain, procs int, t Task) bool {
 	// A worker may have begun its last chunk just before the caller ended its own.
 	allowed := patience
 	if own > 0 {
-		allowed = max(patience, stallChunks*time.Since(begin)/time.Duration(own))
+		allowed = max(patience, stallClaims*time.Since(begin)/time.Duration(own))
 	}
 	p.wait(allowed)
 	p.task = nil
@@ -189,20 +191,19 @@ func (p *pool) divide(chunks, width int) {
 	p.loops.Add(1)
 }
 
-// work runs chunks until all are claimed, those of a share first, and returns how many
-// it ran.
+// work runs chunks until all are claimed, those of a share first, and returns how often it
+// claimed some.
 func (p *pool) work(index int) (ran int) {
 	width := int(p.width.Load())
 	for i := range width {
 		s, own := &p.shares[(index+i)%width], i == 0 && index < width
 		for {
-			chunk, ok := s.claim(own)
-			if !ok {
+			lo, hi := s.claim(own)
+			if lo == hi {
 				break
 			}
-			lo := chunk * p.chunk
-			p.task.Run(lo, min(lo+p.chunk, p.n))
-			p.undone.Add(-1)
+			p.task.Run(lo*p.chunk, min(hi*p.chunk, p.n))
+			p.undone.Add(int64(lo - hi))
 			ran++
 		}
 	}
