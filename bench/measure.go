@@ -69,7 +69,7 @@ func (b *bench) run(s shape, f format) ([]result, error) {
 	var places []int // of the results of those that run
 	for _, e := range b.entries(f, files) {
 		r := result{Shape: s.name, Format: f.name, Who: e.name, Bytes: newMamba(s, f.kind).size()}
-		c, err := b.ready(e, f, &r)
+		c, err := b.ready(e, &r)
 		if err != nil {
 			if e.name == ours {
 				return nil, err
@@ -199,40 +199,51 @@ func (b *bench) logits(c *contestant) ([]float64, error) {
 }
 
 // ready starts a contestant several times, to see how soon it answers, and checks that it
-// computes the function that it is to compute.
-func (b *bench) ready(e entry, f format, r *result) (*contestant, error) {
-	var c *contestant
-	for i := range coldStarts {
-		if i > 0 {
-			if err := c.stop(); err != nil {
-				return nil, err
-			}
-		}
-		var err error
-		if c, err = e.start(); err != nil {
+// computes the function that it is to compute. What it returns has done no more than answer,
+// so that its memory is not that of the check.
+func (b *bench) ready(e entry, r *result) (*contestant, error) {
+	for i := 1; ; i++ {
+		c, err := e.start()
+		if err != nil {
 			return nil, err
 		}
-		if _, err := c.do("prefill 1"); err != nil {
+		_, err = c.do("prefill 1")
+		t := time.Since(c.started)
+		switch {
+		case err != nil:
+		case i == 1:
+			r.Version, r.Cold = c.version, t
+			err = b.check(c, e, r)
+		default:
+			r.Cold = min(r.Cold, t)
+		}
+		if err != nil {
 			return nil, errors.Join(err, c.stop())
 		}
-		if t := time.Since(c.started); i == 0 || t < r.Cold {
-			r.Cold = t
+		if i == coldStarts {
+			return c, nil
+		}
+		if err := c.stop(); err != nil {
+			return nil, err
 		}
 	}
-	r.Version = c.version
+}
+
+// check compares the logits of a contestant with those that its weights give.
+func (b *bench) check(c *contestant, e entry, r *result) error {
 	logits, err := b.logits(c)
 	if err != nil {
-		return nil, errors.Join(err, c.stop())
+		return err
 	}
 	reference, err := b.reference(e.file, e.weights)
 	if err != nil {
-		return nil, errors.Join(err, c.stop())
+		return err
 	}
 	r.Deviation = deviation(logits, reference)
 	if !(r.Deviation <= e.tolerance) {
-		return nil, errors.Join(fmt.Errorf("logits differ by %.3g, want at most %g: this is another function", r.Deviation, e.tolerance), c.stop())
+		return fmt.Errorf("logits differ by %.3g, want at most %g: this is another function", r.Deviation, e.tolerance)
 	}
-	return c, nil
+	return nil
 }
 
 // coldStarts is how often a process is started to find out how soon it answers; the file

@@ -36,11 +36,34 @@ func widenCompactBF16(dst []float32, block []byte) int {
 	return widenCompactBF16NEON(len(dst)/PanelWidth, &dst[0], &block[0])
 }
 
-func spansFloat32(spans []byte, src []float32) { spansFloat32Generic(spans, src) }
-func spansBF16(spans []byte, src []uint16)     { spansBF16Generic(spans, src) }
-
-func packCompactFloat32(dst []byte, src []float32, base byte) {
-	packCompactFloat32Generic(dst, src, base)
+func spansFloat32(spans []byte, src []float32) {
+	if !cpu.NEON {
+		spansFloat32Generic(spans, src)
+		return
+	}
+	spansCompactF32NEON(len(spans)/2, &src[0], &spans[0])
 }
 
-func packCompactBF16(dst []byte, src []uint16, base byte) { packCompactBF16Generic(dst, src, base) }
+func spansBF16(spans []byte, src []uint16) {
+	if !cpu.NEON {
+		spansBF16Generic(spans, src)
+		return
+	}
+	spansCompactBF16NEON(len(spans)/2, &src[0], &spans[0])
+}
+
+func packCompactFloat32(dst []byte, src []float32, base byte) {
+	if !cpu.NEON {
+		packCompactFloat32Generic(dst, src, base)
+		return
+	}
+	packCompactF32NEON(len(src)/(CompactK*PanelWidth), &dst[0], &src[0], base)
+}
+
+func packCompactBF16(dst []byte, src []uint16, base byte) {
+	if !cpu.NEON {
+		packCompactBF16Generic(dst, src, base)
+		return
+	}
+	packCompactBF16NEON(len(src)/(CompactK*PanelWidth), &dst[0], &src[0], base)
+}

@@ -24,6 +24,16 @@ func gemvCompactBF16NEON(k int, a *float32, b *byte, c *float32, add bool) int
 //go:noescape
 func widenCompactBF16NEON(k int, dst *float32, b *byte) int
 
+// spansCompactBF16NEON writes two bytes for each unit, of the upper bytes without sign of its numbers: the least that is not 0, less 1, or 255; and 127 less the largest. units is not 0.
+//
+//go:noescape
+func spansCompactBF16NEON(units int, src *uint16, spans *byte)
+
+// packCompactBF16NEON writes units with codes, whose upper bytes are 0 or base+1 to base+7, each with or without sign; units is not 0.
+//
+//go:noescape
+func packCompactBF16NEON(units int, dst *byte, src *uint16, base byte)
+
 // gemvCompactF32NEON computes c[j] (+)= Σ a[p]·w[j][p] for the 32 columns of a block of a compact panel; k is not 0. It returns the length of the block.
 //
 //go:noescape
@@ -33,6 +43,16 @@ func gemvCompactF32NEON(k int, a *float32, b *byte, c *float32, add bool) int
 //
 //go:noescape
 func widenCompactF32NEON(k int, dst *float32, b *byte) int
+
+// spansCompactF32NEON writes two bytes for each unit, of the upper bytes without sign of its numbers: the least that is not 0, less 1, or 255; and 127 less the largest. units is not 0.
+//
+//go:noescape
+func spansCompactF32NEON(units int, src *float32, spans *byte)
+
+// packCompactF32NEON writes units with codes, whose upper bytes are 0 or base+1 to base+7, each with or without sign; units is not 0.
+//
+//go:noescape
+func packCompactF32NEON(units int, dst *byte, src *float32, base byte)
 
 // splitNEON splits blocks of 32 elements into digits; blocks is not 0.
 //

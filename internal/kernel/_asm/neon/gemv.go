@@ -14,6 +14,8 @@ func gemv(file *arm64.File) {
 	for _, full := range []bool{false, true} {
 		rowCompact(file, full)
 		widenCompact(file, full)
+		spansCompact(file, full)
+		packCompact(file, full)
 	}
 	split(file)
 	tilesQ8(file)

@@ -78,7 +78,7 @@ func sizeof(t ast.Expr) int {
 		return 8
 	case "float32", "uint32":
 		return 4
-	case "bool":
+	case "bool", "byte":
 		return 1
 	default:
 		panic("argument of type " + name)

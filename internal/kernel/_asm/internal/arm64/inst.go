@@ -101,6 +101,7 @@ func (f *Func) LessOrEqual(a, b, yes, no, dst R) {
 	f.emit("CSEL LE, R%d, R%d, R%d", use(yes), use(no), def(dst))
 }
 func (f *Func) SUBTo(a, b, dst R)    { f.emit("SUB R%d, R%d, R%d", use(b), use(a), def(dst)) }
+func (f *Func) Store1(r R, m Mem)    { f.emit("MOVB R%d, %d(R%d)", use(r), m.Off, use(m.Base)) }
 func (f *Func) Store2(r R, m Mem)    { f.emit("MOVH R%d, %d(R%d)", use(r), m.Off, use(m.Base)) }
 func (f *Func) Store4(r R, m Mem)    { f.emit("MOVW R%d, %d(R%d)", use(r), m.Off, use(m.Base)) }
 func (f *Func) Load4(m Mem, dst R)   { f.emit("MOVWU %d(R%d), R%d", m.Off, use(m.Base), def(dst)) }

@@ -312,6 +312,33 @@ func (f *Func) ShiftBytesRight(x V, n int) V {
 	return r
 }
 
+// ShiftBytesLeft is ShiftBytesRight in the other direction.
+func (f *Func) ShiftBytesLeft(x V, n int) V {
+	r := f.V()
+	f.emit("VSHL $%d, V%d.B16, V%d.B16", n, use(x), def(r))
+	return r
+}
+
+// EvenBytes returns bytes 0, 2, 4 … of a and then of b, OddBytes the others.
+func (f *Func) EvenBytes(a, b V) V { return f.shuffle("VUZP1 V%d.B16, V%d.B16, V%d.B16", a, b) }
+func (f *Func) OddBytes(a, b V) V  { return f.shuffle("VUZP2 V%d.B16, V%d.B16, V%d.B16", a, b) }
+
+// Arithmetic of bytes without a sign. SubBytesToZero has 0 for what would be less.
+func (f *Func) AddBytes(a, b V) V       { return f.bytes(0x4e208400, "add", a, b) }
+func (f *Func) SubBytesToZero(a, b V) V { return f.bytes(0x6e202c00, "uqsub", a, b) }
+func (f *Func) MaxBytes(a, b V) V       { return f.bytes(0x6e206400, "umax", a, b) }
+func (f *Func) MinBytes(a, b V) V       { return f.bytes(0x6e206c00, "umin", a, b) }
+
+// MaxBytesAcross and MinBytesAcross return the result in the first byte, and zeros behind it.
+func (f *Func) MaxBytesAcross(x V) V { return f.unary(0x6e30a800, "umaxv b%d, v%d.16b", x) }
+func (f *Func) MinBytesAcross(x V) V { return f.unary(0x6e31a800, "uminv b%d, v%d.16b", x) }
+
+func (f *Func) bytes(bits uint32, name string, a, b V) V {
+	r := f.V()
+	f.word(bits, name+" v%d.16b, v%d.16b, v%d.16b", def(r), use(a), use(b))
+	return r
+}
+
 func (f *Func) shuffle(format string, a, b V) V {
 	r := f.V()
 	f.emit(format, use(b), use(a), def(r))
