@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/seqmix/seqmix/internal/kernel"
+	"github.com/seqmix/seqmix/tensor"
 )
 
 // Elements of the quantised types of GGUF files come in blocks of neighbours of a row,
@@ -53,6 +54,7 @@ func readBlocks(dst []float32, raw []byte, d DType, from int) {
 type integers struct {
 	q      []int8
 	scales []float32
+	rows   tensor.Tensor // of them
 }
 
 var integerBuffers = sync.Pool{New: func() any { return new(integers) }}

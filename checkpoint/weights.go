@@ -145,11 +145,11 @@ func (f *filler) convertIntegers(p piece, from, n, rows int) error {
 	if err := guard(func() { b.read(raw, p.entry.dtype, from) }); err != nil {
 		return err
 	}
-	src := tensor.FromInt8s(b.q, b.scales, rows, n/rows)
-	if err := f.check(p.entry, from, src); err != nil {
+	b.rows.UseInt8s(b.q, b.scales, rows, n/rows)
+	if err := f.check(p.entry, from, &b.rows); err != nil {
 		return err
 	}
-	p.param.SetRows(p.from, src)
+	p.param.SetRows(p.from, &b.rows)
 	return nil
 }
 

@@ -201,6 +201,27 @@ func TestFromInt8s(t *testing.T) {
 			t.Errorf("product %d is %v, with the packed one %v", i, v, b.Data[i])
 		}
 	}
+	again := tensor.New(2, 2)
+	for _, use := range []struct{ rows, cols int }{{1, 64}, {n, k}, {2, 33}} { // larger and smaller than before
+		data, scales := make([]int8, use.rows*use.cols), make([]float32, use.rows*((use.cols+31)/32))
+		for i := range data {
+			data[i] = int8(i%255 - 127)
+		}
+		for i := range scales {
+			scales[i] = float32(i%7+1) / 8
+		}
+		want := tensor.FromInt8s(data, scales, use.rows, use.cols)
+		again.UseInt8s(data, scales, use.rows, use.cols)
+		if !slices.Equal(again.Float32s(), want.Float32s()) || !slices.Equal(again.Shape(), want.Shape()) || again.DType() != tensor.Int8 {
+			t.Errorf("%d×%d: a tensor that is used again is another than a new one", use.rows, use.cols)
+		}
+	}
+	halves := []uint16{1, 2, 3, 4}
+	tensor.FromBFloat16s(halves, 1, 4).UseInt8s(make([]int8, 4), []float32{1}, 1, 4)
+	if !slices.Equal(halves, []uint16{1, 2, 3, 4}) {
+		t.Error("scales were stored in the memory of somebody else")
+	}
+
 	lowest := tensor.FromInt8s([]int8{-128, -128}, []float32{-1, 1}, 2, 1)
 	if v := lowest.Float32s(); v[0] != 127 || v[1] != -128 {
 		t.Errorf("-128 times -1 and 1 are %v", v)

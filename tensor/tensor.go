@@ -97,17 +97,34 @@ func FromBFloat16s(data []uint16, shape ...int) *Tensor {
 // 2^23 makes its block NaN, as infinities and NaN do. It panics with a *[ShapeError] if
 // data has another size than the shape, or scales than there are blocks.
 func FromInt8s(data []int8, scales []float32, shape ...int) *Tensor {
-	t := &Tensor{shape: slices.Clone(shape), dtype: Int8, store: storage{q8: data}}
+	t := new(Tensor)
+	t.UseInt8s(data, scales, shape...)
+	return t
+}
+
+// UseInt8s makes t, which may be a Tensor that was in no use yet, what [FromInt8s] returns. It
+// stores scales in the memory in which it did so before, if that suffices: to convert a matrix
+// piece by piece.
+func (t *Tensor) UseInt8s(data []int8, scales []float32, shape ...int) {
+	const op = "tensor.UseInt8s"
 	if elements(shape) != len(data) {
-		panic(&ShapeError{"tensor.FromInt8s", []int{len(data)}, shape})
+		panic(&ShapeError{op, []int{len(data)}, shape})
 	}
+	var u16 []uint16
+	if t.dtype == Int8 {
+		u16 = t.store.u16
+	}
+	t.blank.on.Store(false)
+	t.shape, t.dtype, t.packed, t.store = slices.Clone(shape), Int8, false, storage{q8: data}
 	rows, cols := t.rowsCols()
 	if len(scales) != rows*quantBlocks(cols) {
-		panic(&ShapeError{"tensor.FromInt8s", []int{len(scales)}, []int{rows, quantBlocks(cols)}})
+		panic(&ShapeError{op, []int{len(scales)}, []int{rows, quantBlocks(cols)}})
 	}
-	t.store.u16 = make([]uint16, len(scales))
+	if cap(u16) < len(scales) {
+		u16 = make([]uint16, len(scales))
+	}
+	t.store.u16 = u16[:len(scales)]
 	kernel.RoundQ8Scales(t.store.u16, data, scales, rows, cols)
-	return t
 }
 
 // Shape returns the dimensions. The caller must not change them.
