@@ -10739,6 +10739,131 @@ fourth:
 	VZEROUPPER
 	RET
 
+DATA roundTables<>+0(SB)/4, $0xc2fe0000
+DATA roundTables<>+4(SB)/4, $0xc2ce0000
+DATA roundTables<>+8(SB)/4, $0xc2a20000
+DATA roundTables<>+12(SB)/4, $0xc27c0000
+DATA roundTables<>+16(SB)/4, $0xc2400000
+DATA roundTables<>+20(SB)/4, $0xc2080000
+DATA roundTables<>+24(SB)/4, $0xc1a80000
+DATA roundTables<>+28(SB)/4, $0xc1200000
+DATA roundTables<>+32(SB)/4, $0x00000000
+DATA roundTables<>+36(SB)/4, $0x41200000
+DATA roundTables<>+40(SB)/4, $0x41b00000
+DATA roundTables<>+44(SB)/4, $0x42080000
+DATA roundTables<>+48(SB)/4, $0x423c0000
+DATA roundTables<>+52(SB)/4, $0x42800000
+DATA roundTables<>+56(SB)/4, $0x42a60000
+DATA roundTables<>+60(SB)/4, $0x42da0000
+DATA roundTables<>+64(SB)/4, $0x43760000
+DATA roundTables<>+68(SB)/4, $0x43760000
+DATA roundTables<>+72(SB)/4, $0x43760000
+DATA roundTables<>+76(SB)/4, $0x43760000
+DATA roundTables<>+80(SB)/4, $0x43760000
+DATA roundTables<>+84(SB)/4, $0x43760000
+DATA roundTables<>+88(SB)/4, $0x43760000
+DATA roundTables<>+92(SB)/4, $0x43760000
+DATA roundTables<>+96(SB)/4, $0x43110000
+DATA roundTables<>+100(SB)/4, $0x43a88000
+DATA roundTables<>+104(SB)/4, $0x43110000
+DATA roundTables<>+108(SB)/4, $0x43a88000
+DATA roundTables<>+112(SB)/4, $0x43110000
+DATA roundTables<>+116(SB)/4, $0x43a88000
+DATA roundTables<>+120(SB)/4, $0x43110000
+DATA roundTables<>+124(SB)/4, $0x43a88000
+DATA roundTables<>+128(SB)/4, $0x42900000
+DATA roundTables<>+132(SB)/4, $0x43490000
+DATA roundTables<>+136(SB)/4, $0x43900000
+DATA roundTables<>+140(SB)/4, $0x43c98000
+DATA roundTables<>+144(SB)/4, $0x42900000
+DATA roundTables<>+148(SB)/4, $0x43490000
+DATA roundTables<>+152(SB)/4, $0x43900000
+DATA roundTables<>+156(SB)/4, $0x43c98000
+DATA roundTables<>+160(SB)/4, $0x41d00000
+DATA roundTables<>+164(SB)/4, $0x42e00000
+DATA roundTables<>+168(SB)/4, $0x432e0000
+DATA roundTables<>+172(SB)/4, $0x43610000
+DATA roundTables<>+176(SB)/4, $0x43850000
+DATA roundTables<>+180(SB)/4, $0x439c0000
+DATA roundTables<>+184(SB)/4, $0x43b78000
+DATA roundTables<>+188(SB)/4, $0x43e00000
+DATA roundTables<>+192(SB)/4, $0x40000000
+DATA roundTables<>+196(SB)/4, $0x40000000
+DATA roundTables<>+200(SB)/4, $0x40000000
+DATA roundTables<>+204(SB)/4, $0x40000000
+DATA roundTables<>+208(SB)/4, $0x40000000
+DATA roundTables<>+212(SB)/4, $0x40000000
+DATA roundTables<>+216(SB)/4, $0x40000000
+DATA roundTables<>+220(SB)/4, $0x40000000
+GLOBL roundTables<>(SB), RODATA|NOPTR, $224
+
+// func roundQ4AVX2(w *float32, inverse *float32, codes *byte, sums *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·roundQ4AVX2(SB), NOSPLIT, $0-32
+	MOVQ         w+0(FP), AX
+	MOVQ         codes+16(FP), CX
+	MOVQ         inverse+8(FP), DX
+	VMOVUPS      (DX), Y0
+	MOVL         $0x43800000, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	VMOVUPS      roundTables<>+0(SB), Y2
+	VMOVUPS      roundTables<>+32(SB), Y3
+	VMOVUPS      roundTables<>+96(SB), Y4
+	VMOVUPS      roundTables<>+128(SB), Y5
+	VMOVUPS      roundTables<>+160(SB), Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	MOVQ         $0x0000000000000020, DX
+
+element:
+	VMULPS       (AX), Y0, Y11
+	VMOVAPS      Y1, Y12
+	VFMADD231PS  roundTables<>+192(SB), Y11, Y12
+	VCMPPS       $0x0d, roundTables<>+64(SB), Y12, Y14
+	VPSRLD       $0x1f, Y14, Y13
+	VPERMPS      Y4, Y13, Y14
+	VCMPPS       $0x0d, Y14, Y12, Y14
+	VPADDD       Y13, Y13, Y13
+	VPSUBD       Y14, Y13, Y13
+	VPERMPS      Y5, Y13, Y14
+	VCMPPS       $0x0d, Y14, Y12, Y14
+	VPADDD       Y13, Y13, Y13
+	VPSUBD       Y14, Y13, Y13
+	VPERMPS      Y6, Y13, Y14
+	VCMPPS       $0x0d, Y14, Y12, Y14
+	VPADDD       Y13, Y13, Y13
+	VPSUBD       Y14, Y13, Y13
+	VPERMPS      Y2, Y13, Y14
+	VPERMPS      Y3, Y13, Y15
+	VPSLLD       $0x1c, Y13, Y12
+	VBLENDVPS    Y12, Y15, Y14, Y14
+	VSUBPS       Y14, Y11, Y15
+	VMULPS       Y15, Y15, Y15
+	VADDPS       Y15, Y7, Y7
+	VMAXPS       Y15, Y8, Y8
+	VMULPS       Y11, Y14, Y11
+	VADDPS       Y11, Y9, Y9
+	VMULPS       Y14, Y14, Y14
+	VADDPS       Y14, Y10, Y10
+	VEXTRACTI128 $0x01, Y13, X11
+	VPACKUSDW    X11, X13, X11
+	VPACKUSWB    X11, X11, X11
+	VMOVQ        X11, (CX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x08, CX
+	DECQ         DX
+	JNZ          element
+	MOVQ         sums+24(FP), AX
+	VMOVUPS      Y7, (AX)
+	VMOVUPS      Y8, 32(AX)
+	VMOVUPS      Y9, 64(AX)
+	VMOVUPS      Y10, 96(AX)
+	VZEROUPPER
+	RET
+
 // func quantizeQ8AVX512(blocks int, q *int8, scales *uint16, w *float32) int
 // Requires: AVX, AVX2, AVX512F, AVX512VL
 TEXT ·quantizeQ8AVX512(SB), NOSPLIT, $0-40

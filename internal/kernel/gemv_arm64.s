@@ -3756,6 +3756,169 @@ done:
 	MOVD R0, ret+32(FP)
 	RET
 
+// func roundQ4NEON(w, inverse *float32, codes *byte, sums *float32)
+TEXT ·roundQ4NEON(SB), NOSPLIT, $0-32
+	MOVD inverse+8(FP), R0
+	MOVD sums+24(FP), R1
+	MOVD $consts<>(SB), R2
+	FMOVQ 112(R2), F0
+	FMOVQ 144(R2), F1
+	FMOVQ 160(R2), F2
+	FMOVQ 176(R2), F3
+	FMOVQ 192(R2), F4
+	FMOVQ 208(R2), F5
+	FMOVQ 224(R2), F6
+	FMOVQ 240(R2), F7
+	FMOVQ 256(R2), F8
+	FMOVQ 272(R2), F9
+	FMOVQ 288(R2), F10
+	FMOVQ 304(R2), F11
+	FMOVQ 320(R2), F12
+	FMOVQ 336(R2), F13
+	FMOVQ 352(R2), F14
+	FMOVQ 368(R2), F15
+	FMOVQ 384(R2), F16
+	FMOVQ 400(R2), F17
+	MOVD w+0(FP), R2
+	MOVD codes+16(FP), R3
+	FMOVQ 0(R0), F18
+	VMOVI $0, V19.B16
+	VMOVI $0, V20.B16
+	VMOVI $0, V21.B16
+	VMOVI $0, V22.B16
+	MOVD $32, R4
+first:
+	FMOVQ 0(R2), F23
+	WORD $0x6e32def7 // fmul v23.4s, v23.4s, v18.4s
+	VMOV V2.B16, V24.B16
+	VFMLA V1.S4, V23.S4, V24.S4
+	VMOVI $0, V25.B16
+	WORD $0x6e23e71a // fcmge v26.4s, v24.4s, v3.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e24e71a // fcmge v26.4s, v24.4s, v4.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e25e71a // fcmge v26.4s, v24.4s, v5.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e26e71a // fcmge v26.4s, v24.4s, v6.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e27e71a // fcmge v26.4s, v24.4s, v7.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e28e71a // fcmge v26.4s, v24.4s, v8.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e29e71a // fcmge v26.4s, v24.4s, v9.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e2ae71a // fcmge v26.4s, v24.4s, v10.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e2be71a // fcmge v26.4s, v24.4s, v11.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e2ce71a // fcmge v26.4s, v24.4s, v12.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e2de71a // fcmge v26.4s, v24.4s, v13.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e2ee71a // fcmge v26.4s, v24.4s, v14.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e2fe71a // fcmge v26.4s, v24.4s, v15.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e30e71a // fcmge v26.4s, v24.4s, v16.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e31e718 // fcmge v24.4s, v24.4s, v17.4s
+	VSUB V24.S4, V25.S4, V24.S4
+	VTBL V24.B16, [V0.B16], V25.B16
+	VSHL $24, V25.S4, V25.S4
+	WORD $0x4f280739 // sshr v25.4s, v25.4s, #24
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4eb9d6fa // fsub v26.4s, v23.4s, v25.4s
+	WORD $0x6e3adf5a // fmul v26.4s, v26.4s, v26.4s
+	WORD $0x4e3ad673 // fadd v19.4s, v19.4s, v26.4s
+	WORD $0x4e3af694 // fmax v20.4s, v20.4s, v26.4s
+	WORD $0x6e39def7 // fmul v23.4s, v23.4s, v25.4s
+	WORD $0x4e37d6b5 // fadd v21.4s, v21.4s, v23.4s
+	WORD $0x6e39df37 // fmul v23.4s, v25.4s, v25.4s
+	WORD $0x4e37d6d6 // fadd v22.4s, v22.4s, v23.4s
+	WORD $0x0e612b17 // xtn v23.4h, v24.4s
+	WORD $0x4e612b17 // xtn2 v23.8h, v24.4s
+	WORD $0x0e212af8 // xtn v24.8b, v23.8h
+	WORD $0x4e212af8 // xtn2 v24.16b, v23.8h
+	FMOVS F24, 0(R3)
+	ADD $32, R2
+	ADD $8, R3
+	SUBS $1, R4
+	BNE first
+	FMOVQ F19, 0(R1)
+	FMOVQ F20, 32(R1)
+	FMOVQ F21, 64(R1)
+	FMOVQ F22, 96(R1)
+	MOVD w+0(FP), R2
+	MOVD codes+16(FP), R3
+	FMOVQ 16(R0), F18
+	VMOVI $0, V19.B16
+	VMOVI $0, V20.B16
+	VMOVI $0, V21.B16
+	VMOVI $0, V22.B16
+	MOVD $32, R0
+second:
+	FMOVQ 16(R2), F23
+	WORD $0x6e32def7 // fmul v23.4s, v23.4s, v18.4s
+	VMOV V2.B16, V24.B16
+	VFMLA V1.S4, V23.S4, V24.S4
+	VMOVI $0, V25.B16
+	WORD $0x6e23e71a // fcmge v26.4s, v24.4s, v3.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e24e71a // fcmge v26.4s, v24.4s, v4.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e25e71a // fcmge v26.4s, v24.4s, v5.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e26e71a // fcmge v26.4s, v24.4s, v6.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e27e71a // fcmge v26.4s, v24.4s, v7.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e28e71a // fcmge v26.4s, v24.4s, v8.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e29e71a // fcmge v26.4s, v24.4s, v9.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e2ae71a // fcmge v26.4s, v24.4s, v10.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e2be71a // fcmge v26.4s, v24.4s, v11.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e2ce71a // fcmge v26.4s, v24.4s, v12.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e2de71a // fcmge v26.4s, v24.4s, v13.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e2ee71a // fcmge v26.4s, v24.4s, v14.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e2fe71a // fcmge v26.4s, v24.4s, v15.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e30e71a // fcmge v26.4s, v24.4s, v16.4s
+	VSUB V26.S4, V25.S4, V25.S4
+	WORD $0x6e31e718 // fcmge v24.4s, v24.4s, v17.4s
+	VSUB V24.S4, V25.S4, V24.S4
+	VTBL V24.B16, [V0.B16], V25.B16
+	VSHL $24, V25.S4, V25.S4
+	WORD $0x4f280739 // sshr v25.4s, v25.4s, #24
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4eb9d6fa // fsub v26.4s, v23.4s, v25.4s
+	WORD $0x6e3adf5a // fmul v26.4s, v26.4s, v26.4s
+	WORD $0x4e3ad673 // fadd v19.4s, v19.4s, v26.4s
+	WORD $0x4e3af694 // fmax v20.4s, v20.4s, v26.4s
+	WORD $0x6e39def7 // fmul v23.4s, v23.4s, v25.4s
+	WORD $0x4e37d6b5 // fadd v21.4s, v21.4s, v23.4s
+	WORD $0x6e39df37 // fmul v23.4s, v25.4s, v25.4s
+	WORD $0x4e37d6d6 // fadd v22.4s, v22.4s, v23.4s
+	WORD $0x0e612b17 // xtn v23.4h, v24.4s
+	WORD $0x4e612b17 // xtn2 v23.8h, v24.4s
+	WORD $0x0e212af8 // xtn v24.8b, v23.8h
+	WORD $0x4e212af8 // xtn2 v24.16b, v23.8h
+	FMOVS F24, 4(R3)
+	ADD $32, R2
+	ADD $8, R3
+	SUBS $1, R0
+	BNE second
+	FMOVQ F19, 16(R1)
+	FMOVQ F20, 48(R1)
+	FMOVQ F21, 80(R1)
+	FMOVQ F22, 112(R1)
+	RET
+
 DATA consts<>+0(SB)/8, $0xffff0000ffff0000
 DATA consts<>+8(SB)/8, $0xffff0000ffff0000
 DATA consts<>+16(SB)/8, $0x0f0f0f0f0f0f0f0f
@@ -3774,4 +3937,38 @@ DATA consts<>+112(SB)/8, $0xf6ebded0c1af9981
 DATA consts<>+120(SB)/8, $0x6d53402f22160a00
 DATA consts<>+128(SB)/8, $0x42fe000042fe0000
 DATA consts<>+136(SB)/8, $0x42fe000042fe0000
-GLOBL consts<>(SB), RODATA|NOPTR, $144
+DATA consts<>+144(SB)/8, $0x4000000040000000
+DATA consts<>+152(SB)/8, $0x4000000040000000
+DATA consts<>+160(SB)/8, $0x4380000043800000
+DATA consts<>+168(SB)/8, $0x4380000043800000
+DATA consts<>+176(SB)/8, $0x41d0000041d00000
+DATA consts<>+184(SB)/8, $0x41d0000041d00000
+DATA consts<>+192(SB)/8, $0x4290000042900000
+DATA consts<>+200(SB)/8, $0x4290000042900000
+DATA consts<>+208(SB)/8, $0x42e0000042e00000
+DATA consts<>+216(SB)/8, $0x42e0000042e00000
+DATA consts<>+224(SB)/8, $0x4311000043110000
+DATA consts<>+232(SB)/8, $0x4311000043110000
+DATA consts<>+240(SB)/8, $0x432e0000432e0000
+DATA consts<>+248(SB)/8, $0x432e0000432e0000
+DATA consts<>+256(SB)/8, $0x4349000043490000
+DATA consts<>+264(SB)/8, $0x4349000043490000
+DATA consts<>+272(SB)/8, $0x4361000043610000
+DATA consts<>+280(SB)/8, $0x4361000043610000
+DATA consts<>+288(SB)/8, $0x4376000043760000
+DATA consts<>+296(SB)/8, $0x4376000043760000
+DATA consts<>+304(SB)/8, $0x4385000043850000
+DATA consts<>+312(SB)/8, $0x4385000043850000
+DATA consts<>+320(SB)/8, $0x4390000043900000
+DATA consts<>+328(SB)/8, $0x4390000043900000
+DATA consts<>+336(SB)/8, $0x439c0000439c0000
+DATA consts<>+344(SB)/8, $0x439c0000439c0000
+DATA consts<>+352(SB)/8, $0x43a8800043a88000
+DATA consts<>+360(SB)/8, $0x43a8800043a88000
+DATA consts<>+368(SB)/8, $0x43b7800043b78000
+DATA consts<>+376(SB)/8, $0x43b7800043b78000
+DATA consts<>+384(SB)/8, $0x43c9800043c98000
+DATA consts<>+392(SB)/8, $0x43c9800043c98000
+DATA consts<>+400(SB)/8, $0x43e0000043e00000
+DATA consts<>+408(SB)/8, $0x43e0000043e00000
+GLOBL consts<>(SB), RODATA|NOPTR, $416

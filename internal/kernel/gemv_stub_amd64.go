@@ -169,6 +169,11 @@ func tileQ4x1AVX2(blocks int, x *byte, ldx int, b *byte, c *float32, ldc int, sc
 //go:noescape
 func fitQ4AVX512(w *float32, try *byte, best *byte, codes *byte, scales *uint16) uint32
 
+// roundQ4AVX2 is roundQ4 of package kernel: elements i of eight blocks are the eight from w[8*i] on.
+//
+//go:noescape
+func roundQ4AVX2(w *float32, inverse *float32, codes *byte, sums *float32)
+
 // quantizeQ8AVX512 rounds blocks of 32 elements to int8, until there is one that has no element of an ordinary magnitude, or one of another. It returns the number of those that are left.
 //
 //go:noescape

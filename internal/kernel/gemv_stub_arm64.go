@@ -88,3 +88,8 @@ func expandQ4NEON(blocks int, dst, b *byte)
 //
 //go:noescape
 func quantizeQ8NEON(blocks int, q *int8, scales *uint16, w *float32) int
+
+// roundQ4NEON is roundQ4 of package kernel: elements i of eight blocks are the eight from w[8*i] on.
+//
+//go:noescape
+func roundQ4NEON(w, inverse *float32, codes *byte, sums *float32)

@@ -96,10 +96,22 @@ func expandQ4(dst, panel []byte, blocks int) {
 
 // fitQ4 rounds the first n blocks of f.
 func fitQ4(f *fits4, n int) {
-	if !cpu.AVX512 {
+	switch {
+	case cpu.AVX512:
+		fitQ4Wide(f, n)
+	case cpu.AVX2:
+		for lo := 0; lo < n; lo += roundLanes {
+			fitQ4Lanes(f, lo, min(roundLanes, n-lo))
+		}
+	default:
 		fitQ4Generic(f, 0, n)
-		return
 	}
+}
+
+func roundQ4(l *lanes4) { roundQ4AVX2(&l.w[0], &l.inverse[0], &l.codes[0], &l.sums[0][0]) }
+
+// fitQ4Wide is fitQ4 for AVX-512.
+func fitQ4Wide(f *fits4, n int) {
 	// A block in each lane: the elements in this order, the codes of a scale that is tried,
 	// and those of the best.
 	var lanes [fitLanes * QuantBlock]float32

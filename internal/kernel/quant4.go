@@ -64,13 +64,7 @@ func (f *fit4) block(w []float32) (scale uint16) {
 	for i := range f.codes {
 		f.codes[i] = q4Zero
 	}
-	var top float32 // the element of the largest magnitude, or a NaN
-	var most uint32
-	for _, v := range w {
-		if bits := math.Float32bits(v) &^ (1 << 31); bits > most {
-			most, top = bits, v
-		}
-	}
+	top := largest4(w)
 	if top == 0 {
 		return 0
 	}
@@ -91,6 +85,17 @@ func (f *fit4) block(w []float32) (scale uint16) {
 		}
 	}
 	return f.scale
+}
+
+// largest4 returns the first element of the largest magnitude, or a NaN.
+func largest4(w []float32) (top float32) {
+	var most uint32
+	for _, v := range w {
+		if bits := math.Float32bits(v) &^ (1 << 31); bits > most {
+			most, top = bits, v
+		}
+	}
+	return top
 }
 
 // exact looks for a scale of which all elements are multiples.
@@ -127,38 +132,61 @@ func (f *fit4) multiples(w []float32, s float32) bool {
 // finite. Blocks of weights that are too small for that become zeros.
 func normalScale(s float32) bool { return max(s, -s) >= 0x1p-126 }
 
-// try rounds w with a scale, and keeps the result if it is better than what there was
-// and no element is off by more than bound.
-func (f *fit4) try(w []float32, s float32, bound float32) bool {
+// trial4 is a scale that is tried, and what becomes of the elements of a block, in units of
+// it: the sum of the squared errors and the largest of them, Σ x·c and Σ c².
+type trial4 struct {
+	scale               uint16
+	s, inverse          float32
+	sum, most, num, den float32
+}
+
+// newTrial4 rounds s. It reports whether that can be tried.
+func newTrial4(s float32) (t trial4, ok bool) {
 	scale := roundScale(s)
 	s = widenScale(scale)
 	if !normalScale(s) {
+		return trial4{}, false
+	}
+	return trial4{scale: scale, s: s, inverse: 1 / s}, true
+}
+
+// try rounds w with a scale, and keeps the result if it is accepted.
+func (f *fit4) try(w []float32, s float32, bound float32) bool {
+	t, ok := newTrial4(s)
+	if !ok {
 		return false
 	}
-	inverse := 1 / s
 	var codes [QuantBlock]byte
-	var sum, num, den, most float32 // in units of s
 	for i, v := range w {
-		x := v * inverse
+		x := v * t.inverse
 		code := nearest4(x)
 		codes[i] = code
 		c := Q4Codes[code]
 		// The conversions keep compilers from fusing, for the same bits everywhere.
 		d := float32((x - c) * (x - c))
-		sum += d
-		if d > most {
-			most = d
+		t.sum += d
+		if d > t.most {
+			t.most = d
 		}
-		num += float32(x * c)
-		den += float32(c * c)
+		t.num += float32(x * c)
+		t.den += float32(c * c)
 	}
-	err := float64(sum) * float64(s) * float64(s)
-	bound *= inverse
-	if !(err < f.err) || most > bound*bound {
+	if !f.accept(&t, bound) {
 		return false
 	}
 	copy(f.codes[:len(w)], codes[:])
-	f.scale, f.err, f.improved = scale, err, s*(num/den)
+	return true
+}
+
+// accept makes a scale the best if it is better than what there was and no element is off
+// by more than bound.
+func (f *fit4) accept(t *trial4, bound float32) bool {
+	err := float64(t.sum) * float64(t.s) * float64(t.s)
+	bound *= t.inverse
+	if !(err < f.err) || t.most > bound*bound {
+		return false
+	}
+	f.scale, f.err, f.improved = t.scale, err, t.s*(t.num/t.den)
 	return true
 }
 

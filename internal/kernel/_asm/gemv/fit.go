@@ -7,6 +7,7 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+	"github.com/seqmix/seqmix/internal/kernel/_asm/internal/int4"
 )
 
 // fit emits the search for the scales and codes of 16 blocks in int4, one in each lane,
@@ -43,9 +44,9 @@ func fit() {
 	}
 	any, accepted := K(), K()
 	first := ZMM()
-	VDIVPS(number(float32(q4Codes[0])), f.top, first)
+	VDIVPS(number(float32(int4.Codes[0])), f.top, first)
 	f.attempt("first", first, f.todo, any)
-	VDIVPS(number(float32(q4Codes[15])), f.top, first)
+	VDIVPS(number(float32(int4.Codes[15])), f.top, first)
 	f.attempt("second", first, f.todo, accepted)
 	KORW(any, accepted, any)
 	f.attempt("third", f.improved, any, accepted)
@@ -78,29 +79,20 @@ type fitter struct {
 
 // fitTables emits the borders, the codes below them, and the values of the codes.
 func fitTables() Mem {
-	code := func(t int) (best int) { // the code nearest to x in the middle between t and t+1
-		x := float64(t)/2 - 128 + 0.25
-		for i, c := range q4Codes {
-			if math.Abs(float64(c)-x) < math.Abs(float64(q4Codes[best])-x) {
-				best = i
-			}
-		}
-		return best
-	}
 	m := GLOBL("fitTables", 8|16)
 	for i := range 32 {
 		border := 1 << 20
 		for t := 16*i + 15; t > 16*i; t-- {
-			if code(t) != code(t-1) {
+			if int4.Nearest(t) != int4.Nearest(t-1) {
 				border = t
 			}
 		}
 		DATA(4*i, U32(math.Float32bits(float32(border))))
 	}
 	for i := range 32 {
-		DATA(128+4*i, U32(code(16*i)))
+		DATA(128+4*i, U32(int4.Nearest(16*i)))
 	}
-	for i, c := range q4Codes {
+	for i, c := range int4.Codes {
 		DATA(256+4*i, U32(math.Float32bits(float32(c))))
 	}
 	return m
@@ -180,7 +172,7 @@ func (f *fitter) keep(lanes reg.OpmaskVirtual) {
 // there are some from those to do.
 func (f *fitter) exact() {
 	low := isa512.fill(0xffff)
-	for i, c := range q4Codes {
+	for i, c := range int4.Codes {
 		if c == 0 {
 			continue
 		}

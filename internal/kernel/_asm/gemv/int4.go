@@ -3,6 +3,7 @@ package main
 import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
+	"github.com/seqmix/seqmix/internal/kernel/_asm/internal/int4"
 )
 
 // The blocks of an int4 panel: 4 octets of k by 32 columns, then the scales.
@@ -11,9 +12,6 @@ const (
 	q4Scales = 4 * q4Octet
 	q4Block  = q4Scales + 32*2
 )
-
-// q4Codes are the numbers that four bits stand for: kernel.Q4Codes.
-var q4Codes = [16]int{-127, -103, -81, -63, -48, -34, -21, -10, 0, 10, 22, 34, 47, 64, 83, 109}
 
 // Where the constants are: the numbers of the codes, the same plus 128, a mask for the
 // lower halves of bytes, and power.
@@ -28,10 +26,10 @@ const (
 func codeTables() Mem {
 	m := GLOBL("gemvCodes", 8|16) // RODATA, NOPTR
 	for i := range 32 {
-		DATA(signed+i, U8(uint8(q4Codes[i%16])))
+		DATA(signed+i, U8(uint8(int4.Codes[i%16])))
 	}
 	for i := range 32 {
-		DATA(unsigned+i, U8(uint8(q4Codes[i%16]+128)))
+		DATA(unsigned+i, U8(uint8(int4.Codes[i%16]+128)))
 	}
 	for i := range 32 {
 		DATA(mask+i, U8(0x0f))

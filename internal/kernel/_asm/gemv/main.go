@@ -49,6 +49,7 @@ func main() {
 	int8Tiles256()
 	int4Tile256(codes)
 	fit()
+	roundQ4()
 	isa512.quantizeQ8()
 	isa256.quantizeQ8()
 	Generate()

@@ -22,6 +22,7 @@ func gemv(file *arm64.File) {
 	tileQ4(file)
 	expandQ4(file)
 	quantizeQ8(file)
+	roundQ4(file)
 }
 
 // panelSums returns the sums of the columns, which begin with zero.

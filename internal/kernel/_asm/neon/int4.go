@@ -1,6 +1,9 @@
 package main
 
-import "github.com/seqmix/seqmix/internal/kernel/_asm/internal/arm64"
+import (
+	"github.com/seqmix/seqmix/internal/kernel/_asm/internal/arm64"
+	"github.com/seqmix/seqmix/internal/kernel/_asm/internal/int4"
+)
 
 // The blocks of an int4 panel: 4 octets of k by 32 columns, then the scales.
 const (
@@ -9,33 +12,34 @@ const (
 	q4Block  = q4Scales + 2*panelColumns
 )
 
-// q4Codes are the numbers that four bits stand for: kernel.Q4Codes.
-var q4Codes = [16]int{-127, -103, -81, -63, -48, -34, -21, -10, 0, 10, 22, 34, 47, 64, 83, 109}
+// codeBytes returns the numbers that codes stand for.
+func codeBytes() (b [vector]byte) {
+	for i, c := range int4.Codes {
+		b[i] = byte(c)
+	}
+	return b
+}
 
-// int4 turns codes into bytes.
-type int4 struct {
+// decoder turns codes into bytes.
+type decoder struct {
 	*asm
 	table, nibbles, zero vec
 }
 
-func newInt4(f *asm) *int4 {
+func newDecoder(f *asm) *decoder {
 	f.Preload()
-	var b [vector]byte
-	for i, c := range q4Codes {
-		b[i] = byte(c)
-	}
-	return &int4{asm: f, table: f.FreshBytes(b), nibbles: f.Bits(0x0f0f0f0f), zero: f.Zero()}
+	return &decoder{asm: f, table: f.FreshBytes(codeBytes()), nibbles: f.Bits(0x0f0f0f0f), zero: f.Zero()}
 }
 
 // octet returns the weights of the two quads of k that four columns at m have.
-func (t *int4) octet(m mem) (first, second vec) {
+func (t *decoder) octet(m mem) (first, second vec) {
 	codes := t.Read(m)
 	return t.LookUp(t.table, t.And(codes, t.nibbles)), t.LookUp(t.table, t.ShiftBytesRight(codes, 4))
 }
 
 func tileQ4(file *arm64.File) {
 	f := file.Func("tileQ4x1NEON", tileSignature, "multiplies a row of digits by an int4 panel; blocks is not 0.")
-	t := newInt4(f)
+	t := newDecoder(f)
 	tile(f, 1, q4Block, func(w reg, vectors int, body func(q, j int, four vec)) {
 		for octet := range 4 {
 			for j := range vectors {
@@ -53,7 +57,7 @@ func tileQ4(file *arm64.File) {
 func expandQ4(file *arm64.File) {
 	f := file.Func("expandQ4NEON", "func(blocks int, dst, b *byte)", "converts blocks of an int4 panel to those of an int8 panel, with the same scales; blocks is not 0.")
 	blocks, dst, b := f.Load("blocks"), f.Load("dst"), f.Load("b")
-	t := newInt4(f)
+	t := newDecoder(f)
 	f.Loop("block", blocks, func() {
 		for at := 0; at < q4Scales; at += vector {
 			first, second := t.octet(mem{Base: b, Off: at})

@@ -271,6 +271,9 @@ func (f *Func) Xor(a, b V) V {
 // Greater returns ones in the lanes where a > b holds; it does not if one is NaN.
 func (f *Func) Greater(a, b V) V { return f.binary(0x6ea0e400, "fcmgt", a, b) }
 
+// AtLeast is Greater for a ≥ b.
+func (f *Func) AtLeast(a, b V) V { return f.binary(0x6e20e400, "fcmge", a, b) }
+
 // AbsGreater is Greater for the magnitudes.
 func (f *Func) AbsGreater(a, b V) V { return f.binary(0x6ea0ec00, "facgt", a, b) }
 
