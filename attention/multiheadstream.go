@@ -4,6 +4,7 @@ import (
 	"github.com/seqmix/seqmix"
 	"github.com/seqmix/seqmix/internal/kernel"
 	"github.com/seqmix/seqmix/internal/par"
+	"github.com/seqmix/seqmix/internal/rowmat"
 	"github.com/seqmix/seqmix/tensor"
 )
 
@@ -167,8 +168,7 @@ func (s *MultiHeadStream) block(dst, src tensor.Seq) {
 // queryRows returns the rows of h that have a query: all, or the last of each length rows.
 func queryRows(h tensor.Mat, length, skipped int) tensor.Mat {
 	if skipped > 0 {
-		h.Data = h.Data[skipped*h.Stride:]
-		h.Rows, h.Stride = h.Rows/length, h.Stride*length
+		return rowmat.Last(h, length)
 	}
 	return h
 }

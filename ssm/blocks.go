@@ -45,7 +45,7 @@ func mixBlocks(s blockwise, dst, src tensor.Seq, first int, starts []int) {
 // dst has but one position, to the last of them.
 func projectTo(dst tensor.Seq, proj *nn.Linear, x tensor.Mat, length int, scratch *tensor.Scratch) {
 	if dst.Len < length {
-		x = lastRows(x, length)
+		x = rowmat.Last(x, length)
 	}
 	out := rowmat.Of(dst)
 	if out.Data == nil {
@@ -53,13 +53,6 @@ func projectTo(dst tensor.Seq, proj *nn.Linear, x tensor.Mat, length int, scratc
 	}
 	proj.ApplyMat(out, x)
 	rowmat.Scatter(dst, out)
-}
-
-// lastRows returns the last of each length rows.
-func lastRows(m tensor.Mat, length int) tensor.Mat {
-	m.Data = m.Data[(length-1)*m.Stride:]
-	m.Rows, m.Stride = m.Rows/length, m.Stride*length
-	return m
 }
 
 // rowsOfBlock returns how many positions of sequences of a width are computed at a time, of

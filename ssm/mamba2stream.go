@@ -98,7 +98,7 @@ func (s *Mamba2Stream) mixBlock(dst, src tensor.Seq, first, t int, starts []int)
 		}
 	}
 	if dst.Len < src.Len {
-		proj = lastRows(proj, src.Len)
+		proj = rowmat.Last(proj, src.Len)
 	}
 	mixed := s.gate(proj)
 	projectTo(dst, m.outProj, mixed, mixed.Rows/src.Batch, &s.scratch)

@@ -32,6 +32,13 @@ func Scatter(dst tensor.Seq, m tensor.Mat) {
 	}
 }
 
+// Last returns the last of each length rows of m.
+func Last(m tensor.Mat, length int) tensor.Mat {
+	m.Data = m.Data[(length-1)*m.Stride:]
+	m.Rows, m.Stride = m.Rows/length, m.Stride*length
+	return m
+}
+
 // Take returns a matrix of temporary memory, whose rows lie so that a column of them
 // fits the cache, see [Spread].
 func Take(rows, cols int, scratch *tensor.Scratch) tensor.Mat {

@@ -31,3 +31,17 @@ func TestSpread(t *testing.T) {
 		}
 	}
 }
+
+func TestLast(t *testing.T) {
+	m := tensor.MatOf([]float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, 6, 2).Slice(0, 1)
+	for length, want := range map[int][]float32{1: {1, 3, 5, 7, 9, 11}, 2: {3, 7, 11}, 3: {5, 11}, 6: {11}} {
+		last := Last(m, length)
+		var got []float32
+		for i := range last.Rows {
+			got = append(got, last.Row(i)...)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("the last of %d rows each are %v, want %v", length, got, want)
+		}
+	}
+}
