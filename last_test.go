@@ -1,10 +1,13 @@
 package seqmix_test
 
 import (
+	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/seqmix/seqmix"
+	"github.com/seqmix/seqmix/attention"
 	"github.com/seqmix/seqmix/nn"
 	"github.com/seqmix/seqmix/ssm"
 	"github.com/seqmix/seqmix/tensor"
@@ -75,6 +78,53 @@ func TestMixLastOfStacks(t *testing.T) {
 		for b := range 2 {
 			if !slices.Equal(dst.At(b, 0), want.At(b, 4)) {
 				t.Errorf("%s: sequence %d: got %v, want %v", name, b, dst.At(b, 0), want.At(b, 4))
+			}
+		}
+	}
+}
+
+// Prompts of several blocks of what mixers compute at a time, of two sequences.
+func TestMixLastOfBlocks(t *testing.T) {
+	const length, tol = 1100, 1e-5
+	left := 63
+	r := rand.New(rand.NewPCG(1, 2))
+	made := func(m interface {
+		seqmix.Streamer
+		Init(r *rand.Rand)
+	}, err error) seqmix.Streamer {
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Init(r)
+		return m
+	}
+	mamba, err1 := ssm.NewMamba(ssm.MambaConfig{DModel: 8})
+	mamba2, err2 := ssm.NewMamba2(ssm.Mamba2Config{DModel: 8, HeadDim: 8, DState: 16})
+	mamba3, err3 := ssm.NewMamba3(ssm.Mamba3Config{DModel: 8, HeadDim: 8, DState: 16})
+	all, err4 := attention.NewMultiHead(attention.MultiHeadConfig{Dim: 8, Heads: 2})
+	window, err5 := attention.NewMultiHead(attention.MultiHeadConfig{Dim: 8, Heads: 2, Left: &left})
+	for name, m := range map[string]seqmix.Streamer{
+		"Mamba": made(mamba, err1), "Mamba-2": made(mamba2, err2), "Mamba-3": made(mamba3, err3),
+		"attention": made(all, err4), "window": made(window, err5),
+	} {
+		s, err := m.NewStream(2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src, want, last, next := randomSeq(r, 2, length+1, 8), tensor.NewSeq(2, length+1, 8), tensor.NewSeq(2, 1, 8), tensor.NewSeq(2, 1, 8)
+		m.Mix(want, src)
+		prompt := tensor.NewSeq(2, length, 8)
+		tensor.Copy(prompt, src.Slice(0, length))
+		seqmix.MixLast(s, last, prompt)
+		s.Mix(next, src.Slice(length, length+1))
+		for b := range 2 {
+			for c := range 8 {
+				if d := math.Abs(float64(last.At(b, 0)[c] - want.At(b, length-1)[c])); !(d <= tol) {
+					t.Errorf("%s: the last output of sequence %d is off by %g", name, b, d)
+				}
+				if d := math.Abs(float64(next.At(b, 0)[c] - want.At(b, length)[c])); !(d <= tol) {
+					t.Errorf("%s: the output after it of sequence %d is off by %g", name, b, d)
+				}
 			}
 		}
 	}

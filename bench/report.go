@@ -211,7 +211,7 @@ func (r *report) convolutions(w io.Writer) {
 	}
 	fmt.Fprintf(w, "\n## Long convolutions\n\nCausal, %d channels, with filters as long as the sequence, of which the spectra are kept: milliseconds, the best and (the\n"+
 		"median) of %d rounds, each the best of five. The share of the limit is that of the textbook count of operations, 10·n·log₂n + 6n for\n"+
-		"each channel, in the peak of multiply-adds, which a transform, mostly additions, cannot reach.\n\n"+
+		"each channel, in the peak of multiply-adds, which a transform, mostly additions, cannot reach. × compares the best.\n\n"+
 		"| length |  | ms | limit | × | deviation |\n|--:|---|--:|--:|--:|--:|\n", convChannels, r.Rounds)
 	var mine samples
 	for _, c := range r.Convolutions {
@@ -236,7 +236,7 @@ func (r *report) training(w io.Writer) {
 		"whole tensors, but for the scan of Mamba, which is a loop over positions; bench/peers/train.py says what was done to make it\n"+
 		"fast. Speeds are tokens a second, the best of all and (the median) of %d rounds, in which everybody has a turn. The share of the\n"+
 		"limit is that of the products with weights alone, one on the way forth and two on the way back, in the peak of multiply-adds\n"+
-		"that was probed before and after each measurement: the median.\n\n"+
+		"that was probed before and after each measurement: the median. × compares the best.\n\n"+
 		"| model | parameters | batch |  | tokens/s | limit | × | deviation |\n|---|--:|--:|---|--:|--:|--:|--:|\n", trainCheck, hybridDim, r.Rounds)
 	var mine samples
 	for _, t := range r.Training {

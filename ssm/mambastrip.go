@@ -155,11 +155,12 @@ func (s *MambaStream) gate(p mambaStrip, buf *mambaBuffer) tensor.Mat {
 	}
 	buf.z = resize(buf.z, rows*width)
 	z := tensor.MatOf(buf.z, rows, width)
-	if !b.last {
+	if b.last {
+		for j := range rows {
+			s.mixer.inProj.ApplyPart(z.SliceRows(j, j+1), &b.in, (p.first+j+1)*b.length-1, first-before)
+		}
+	} else {
 		s.mixer.inProj.ApplyPart(z, &b.in, p.first*b.length, first-before)
-	}
-	for j := 0; b.last && j < rows; j++ {
-		s.mixer.inProj.ApplyPart(z.SliceRows(j, j+1), &b.in, (p.first+j+1)*b.length-1, first-before)
 	}
 	return z.Slice(before, width)
 }

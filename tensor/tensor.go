@@ -98,7 +98,7 @@ func FromBFloat16s(data []uint16, shape ...int) *Tensor {
 // data has another size than the shape, or scales than there are blocks.
 func FromInt8s(data []int8, scales []float32, shape ...int) *Tensor {
 	t := new(Tensor)
-	t.UseInt8s(data, scales, shape...)
+	t.useInt8s("tensor.FromInt8s", data, scales, shape)
 	return t
 }
 
@@ -106,7 +106,10 @@ func FromInt8s(data []int8, scales []float32, shape ...int) *Tensor {
 // stores scales in the memory in which it did so before, if that suffices: to convert a matrix
 // piece by piece.
 func (t *Tensor) UseInt8s(data []int8, scales []float32, shape ...int) {
-	const op = "tensor.UseInt8s"
+	t.useInt8s("tensor.UseInt8s", data, scales, shape)
+}
+
+func (t *Tensor) useInt8s(op string, data []int8, scales []float32, shape []int) {
 	if elements(shape) != len(data) {
 		panic(&ShapeError{op, []int{len(data)}, shape})
 	}

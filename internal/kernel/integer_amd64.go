@@ -100,14 +100,13 @@ func fitQ4(f *fits4, n int) {
 	case cpu.AVX512:
 		fitQ4Wide(f, n)
 	case cpu.AVX2:
-		for lo := 0; lo < n; lo += roundLanes {
-			fitQ4Lanes(f, lo, min(roundLanes, n-lo))
-		}
+		fitQ4Lanes(f, n)
 	default:
 		fitQ4Generic(f, 0, n)
 	}
 }
 
+// roundQ4 rounds the blocks of l with the scales whose inverses it has: codes and sums.
 func roundQ4(l *lanes4) { roundQ4AVX2(&l.w[0], &l.inverse[0], &l.codes[0], &l.sums[0][0]) }
 
 // fitQ4Wide is fitQ4 for AVX-512.

@@ -50,15 +50,14 @@ func expandQ4(dst, panel []byte, blocks int) {
 }
 
 func fitQ4(f *fits4, n int) {
-	if !cpu.NEON {
+	if cpu.NEON {
+		fitQ4Lanes(f, n)
+	} else {
 		fitQ4Generic(f, 0, n)
-		return
-	}
-	for lo := 0; lo < n; lo += roundLanes {
-		fitQ4Lanes(f, lo, min(roundLanes, n-lo))
 	}
 }
 
+// roundQ4 rounds the blocks of l with the scales whose inverses it has: codes and sums.
 func roundQ4(l *lanes4) { roundQ4NEON(&l.w[0], &l.inverse[0], &l.codes[0], &l.sums[0][0]) }
 
 // quantizeBlocks rounds n blocks, or those before the first that is special, to int8, and

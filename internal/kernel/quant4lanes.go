@@ -20,12 +20,18 @@ type search4 struct {
 	fit4
 	begun, todo bool // whether there is a scale to be found, and more to be tried
 	top, bound  float32
-	trial       trial4
-	ok          bool // whether the trial counts
+	trial       trial4 // whose inverse is 0 if there is none
 }
 
-// fitQ4Lanes rounds blocks lo to lo+n-1, roundLanes at the most, each as fit4.block does.
-func fitQ4Lanes(f *fits4, lo, n int) {
+// fitQ4Lanes rounds the first n blocks of f, roundLanes at a time.
+func fitQ4Lanes(f *fits4, n int) {
+	for lo := 0; lo < n; lo += roundLanes {
+		fitSome(f, lo, min(roundLanes, n-lo))
+	}
+}
+
+// fitSome rounds blocks lo to lo+n-1, each as fit4.block does.
+func fitSome(f *fits4, lo, n int) {
 	var l lanes4
 	var searches [roundLanes]search4
 	Transpose(l.w[:], roundLanes, f.w[lo*QuantBlock:], QuantBlock, roundLanes, QuantBlock)
@@ -66,9 +72,9 @@ func (s *search4) begin(w []float32) bool {
 	return true
 }
 
-// choose makes a scale the trial, and returns its inverse, or 0 if it does not count.
+// choose makes a scale the trial, and returns its inverse, or 0 if there is none.
 func (s *search4) choose(attempt int) float32 {
-	s.trial, s.ok = trial4{}, false
+	s.trial = trial4{}
 	if !s.todo {
 		return 0
 	}
@@ -79,7 +85,7 @@ func (s *search4) choose(attempt int) float32 {
 	case 1:
 		scale = s.top / Q4Codes[15]
 	}
-	s.trial, s.ok = newTrial4(scale)
+	s.trial, _ = newTrial4(scale)
 	return s.trial.inverse
 }
 
@@ -87,7 +93,7 @@ func (s *search4) choose(attempt int) float32 {
 func (s *search4) judge(attempt int, l *lanes4, j int) {
 	t := &s.trial
 	t.sum, t.most, t.num, t.den = l.sums[0][j], l.sums[1][j], l.sums[2][j], l.sums[3][j]
-	accepted := s.ok && s.accept(t, s.bound)
+	accepted := t.inverse != 0 && s.accept(t, s.bound)
 	switch attempt {
 	case 0:
 	case 1:
@@ -100,9 +106,10 @@ func (s *search4) judge(attempt int, l *lanes4, j int) {
 // write writes the codes of block j, or those of zeros.
 func (l *lanes4) write(dst []byte, j int, zeros bool) {
 	for i := range dst {
-		dst[i] = l.codes[2*i*roundLanes+j] | l.codes[(2*i+1)*roundLanes+j]<<4
 		if zeros {
 			dst[i] = q4Zero | q4Zero<<4
+		} else {
+			dst[i] = l.codes[2*i*roundLanes+j] | l.codes[(2*i+1)*roundLanes+j]<<4
 		}
 	}
 }
